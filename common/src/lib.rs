@@ -1,0 +1,12 @@
+//! What the hyper tools share.
+//!
+//! Rooms, from the top down; a room may use those below it and never one above:
+//! `tool` (run loop, flags, streams) -> `provider` (platforms), `transfer` (data path),
+//! `output` (records), `history` (journal) -> `image` (disk formats), `package` (OVF, OVA,
+//! manifests), `sink` (where bytes end up) -> `vm` (words for machines), `fs` (local files),
+//! `error`, `config`. `xtask lint` checks this over the `use` lines.
+
+pub mod error;
+pub mod image;
+pub mod sink;
+pub mod vm;
