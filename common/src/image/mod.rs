@@ -7,6 +7,8 @@ pub mod coding;
 mod error;
 mod extent;
 mod read;
+#[cfg(test)]
+pub mod testing;
 mod write;
 
 pub use self::bytes::{ReadAt, Window};
