@@ -8,5 +8,6 @@
 
 pub mod error;
 pub mod image;
+pub mod provider;
 pub mod sink;
 pub mod vm;

@@ -1,0 +1,3 @@
+//! The optional abilities of providers, one trait each.
+
+pub mod export;

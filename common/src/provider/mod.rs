@@ -1,0 +1,59 @@
+//! Platforms that run or hold virtual machines. Each has a folder here and implements
+//! [`Provider`]; each optional ability is a facet with a trait of its own under `facets`, and a
+//! provider answers `Some` for those it has, so that its `mod.rs` reads as a capability table.
+//! Tools see these traits alone and never name a platform.
+
+pub mod facets;
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+pub use self::facets::export::{
+    DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Seek, Whole,
+};
+use crate::error::Result;
+use crate::vm::{Vm, VmFilter, VmId};
+
+/// One platform endpoint, opened from a context.
+#[async_trait]
+pub trait Provider: Debug + Send + Sync {
+    /// The provider's name as in `--provider` and in records: `local`.
+    fn name(&self) -> &'static str;
+
+    /// Reachability, version and identity of the endpoint.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Auth` or `NotFound` as the endpoint answers.
+    async fn probe(&self) -> Result<ServerInfo>;
+
+    /// The one VM that a reference (without its context part) names.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when it is ambiguous, with the candidates as hints.
+    async fn resolve(&self, reference: &str) -> Result<VmId>;
+
+    /// All VMs that pass the filter, as they are found.
+    fn list(&self, filter: VmFilter) -> BoxStream<'_, Result<Vm>>;
+
+    /// One VM in full.
+    ///
+    /// # Errors
+    /// `NotFound` where it is gone.
+    async fn get(&self, vm: &VmId) -> Result<Vm>;
+
+    /// Getting disks and the machine description out.
+    fn export(&self) -> Option<&dyn Export>;
+}
+
+/// What [`Provider::probe`] learns.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ServerInfo {
+    /// What answers there, in its own words.
+    pub product: String,
+    /// Its version, where it tells.
+    pub version: Option<String>,
+    /// Where it is: a URL or a path, without credentials.
+    pub endpoint: String,
+}
