@@ -71,6 +71,17 @@ pub enum FirmwareKind {
     Unknown,
 }
 
+impl FirmwareKind {
+    /// The word in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bios => "bios",
+            Self::Uefi => "uefi",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// The guest operating system.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GuestOs {
@@ -99,6 +110,19 @@ pub enum OsFamily {
     /// Not known.
     #[default]
     Unknown,
+}
+
+impl OsFamily {
+    /// The word in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linux => "linux",
+            Self::Windows => "windows",
+            Self::Bsd => "bsd",
+            Self::Other => "other",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// A disk controller.

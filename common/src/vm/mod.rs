@@ -1,11 +1,17 @@
 //! The words for virtual machines: identifiers, the neutral record, filters, and the hardware
 //! description that every source fills and every target is written from.
 
+mod filter;
 mod id;
 mod machine;
+mod model;
+mod quantity;
 
+pub use self::filter::{VmFilter, VmMatch};
 pub use self::id::VmId;
 pub use self::machine::{
     Controller, ControllerKind, Cpus, Firmware, FirmwareKind, GuestOs, Machine, MachineDisk, Nic,
     OsFamily,
 };
+pub use self::model::{Vm, VmStatus};
+pub use self::quantity::{format_bytes, parse_bytes};

@@ -1,0 +1,309 @@
+//! Which VMs a list shows: `--match`, `--status`, `--min-cpus`, `--min-memory`. Pure; providers
+//! may hand part of it to their servers, and apply all of it to what comes back.
+
+use globset::{GlobBuilder, GlobMatcher};
+use regex::{Regex, RegexBuilder};
+use serde::{Serialize, Serializer};
+
+use super::{Vm, VmStatus};
+use crate::error::{Error, Result};
+
+/// Conditions on VMs, all of which must hold. The default holds for every VM.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct VmFilter {
+    /// Patterns on fields; each must match.
+    pub matches: Vec<VmMatch>,
+    /// One of these, where any are given.
+    pub status: Vec<VmStatus>,
+    /// At least so many processors. A VM that does not tell does not pass.
+    pub min_cpus: Option<u32>,
+    /// At least so many bytes of memory. A VM that does not tell does not pass.
+    pub min_memory_bytes: Option<u64>,
+}
+
+impl VmFilter {
+    /// Whether `vm` passes.
+    pub fn accepts(&self, vm: &Vm) -> bool {
+        self.matches.iter().all(|pattern| pattern.accepts(vm))
+            && (self.status.is_empty() || self.status.contains(&vm.status))
+            && self.min_cpus.is_none_or(|least| vm.cpus.is_some_and(|cpus| cpus >= least))
+            && self
+                .min_memory_bytes
+                .is_none_or(|least| vm.memory_bytes.is_some_and(|bytes| bytes >= least))
+    }
+}
+
+/// One `--match`. Written as
+/// `GLOB` (on the name), `/REGEX/` (on the name), `FIELD=GLOB`, `FIELD=/REGEX/` or `FIELD~REGEX`.
+/// Globs cover the whole value, with `*`, `?`, `[a-z]` and `{a,b}`; regular expressions may match
+/// anywhere in it. Neither looks at upper and lower case. A field with several values (`macs`,
+/// `networks`) matches where one of them does; a field that a VM does not tell never matches.
+#[derive(Debug, Clone)]
+pub struct VmMatch {
+    text: String,
+    field: Field,
+    pattern: Pattern,
+}
+
+#[derive(Debug, Clone)]
+enum Pattern {
+    Glob(GlobMatcher),
+    Regex(Regex),
+}
+
+/// A field that a pattern can look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Name,
+    Id,
+    Context,
+    Provider,
+    Status,
+    GuestOs,
+    GuestOsId,
+    GuestOsName,
+    Firmware,
+    Format,
+    Path,
+    Macs,
+    Networks,
+}
+
+/// Field names as in records; the singular of a list is taken as well.
+const FIELDS: [(&str, Field); 15] = [
+    ("name", Field::Name),
+    ("id", Field::Id),
+    ("context", Field::Context),
+    ("provider", Field::Provider),
+    ("status", Field::Status),
+    ("guest_os", Field::GuestOs),
+    ("guest_os_id", Field::GuestOsId),
+    ("guest_os_name", Field::GuestOsName),
+    ("firmware", Field::Firmware),
+    ("format", Field::Format),
+    ("path", Field::Path),
+    ("macs", Field::Macs),
+    ("mac", Field::Macs),
+    ("networks", Field::Networks),
+    ("network", Field::Networks),
+];
+
+impl VmMatch {
+    /// Parses one `--match` value; see [`VmMatch`] for the syntax.
+    ///
+    /// # Errors
+    /// `Usage` for an unknown field (with the nearest name as a hint) or a broken pattern.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (field, pattern) = split(text)?;
+        Ok(Self { text: text.to_owned(), field, pattern })
+    }
+
+    /// Whether the field of `vm` matches.
+    pub fn accepts(&self, vm: &Vm) -> bool {
+        let hit = |value: &str| match &self.pattern {
+            Pattern::Glob(glob) => glob.is_match(value),
+            Pattern::Regex(regex) => regex.is_match(value),
+        };
+        let told = |value: &Option<String>| value.as_deref().is_some_and(hit);
+        match self.field {
+            Field::Name => hit(&vm.name),
+            Field::Id => hit(&vm.id.0),
+            Field::Context => hit(&vm.context),
+            Field::Provider => hit(&vm.provider),
+            Field::Status => hit(vm.status.name()),
+            Field::GuestOs => hit(vm.guest_os.name()),
+            Field::GuestOsId => told(&vm.guest_os_id),
+            Field::GuestOsName => told(&vm.guest_os_name),
+            Field::Firmware => hit(vm.firmware.name()),
+            Field::Format => told(&vm.format),
+            Field::Path => told(&vm.path),
+            Field::Macs => vm.macs.iter().any(|mac| hit(mac)),
+            Field::Networks => vm.networks.iter().any(|network| hit(network)),
+        }
+    }
+}
+
+impl std::str::FromStr for VmMatch {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+impl std::fmt::Display for VmMatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl Serialize for VmMatch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+/// The field and the pattern of a `--match` value.
+fn split(text: &str) -> Result<(Field, Pattern)> {
+    let word = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    let (word, rest) = text.split_at(word.count());
+    match rest.as_bytes().first() {
+        Some(b'=') => Ok((field(word)?, glob_or_regex(&rest[1..])?)),
+        Some(b'~') => Ok((field(word)?, Pattern::Regex(regex(&rest[1..])?))),
+        _ => Ok((Field::Name, glob_or_regex(text)?)),
+    }
+}
+
+fn field(word: &str) -> Result<Field> {
+    let found = FIELDS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
+    if let Some((_, field)) = found {
+        return Ok(field);
+    }
+    let near = FIELDS.into_iter().max_by(|(a, _), (b, _)| {
+        strsim::jaro_winkler(a, word).total_cmp(&strsim::jaro_winkler(b, word))
+    });
+    let names: Vec<_> = FIELDS.into_iter().map(|(name, _)| name).collect();
+    let mut error = Error::usage(format!("--match knows no field {word:?}"));
+    if let Some((name, _)) = near.filter(|(name, _)| strsim::jaro_winkler(name, word) > 0.7) {
+        error = error.with_hint(format!("did you mean {name}?"));
+    }
+    Err(error.with_hint(format!("fields: {}", names.join(", "))))
+}
+
+fn glob_or_regex(text: &str) -> Result<Pattern> {
+    if let Some(inner) = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
+        return Ok(Pattern::Regex(regex(inner)?));
+    }
+    let glob = GlobBuilder::new(text).case_insensitive(true).literal_separator(false).build();
+    let glob = glob.map_err(|error| {
+        Error::usage(format!("--match cannot read the pattern {text:?}"))
+            .with_source(error.kind().to_string())
+    })?;
+    Ok(Pattern::Glob(glob.compile_matcher()))
+}
+
+fn regex(text: &str) -> Result<Regex> {
+    RegexBuilder::new(text).case_insensitive(true).build().map_err(|error| {
+        // The library draws the place of the fault over several lines; the last says what it is.
+        let words = error.to_string();
+        let last = words.lines().next_back().unwrap_or_default().trim();
+        let last = last.strip_prefix("error: ").unwrap_or(last).to_owned();
+        Error::usage(format!("--match cannot read the regular expression {text:?}"))
+            .with_source(last)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::vm::{Cpus, GuestOs, Machine, Nic, OsFamily, VmId};
+
+    fn web01() -> Vm {
+        let machine = Machine {
+            name: "Web01".into(),
+            cpus: Cpus { count: 4, ..Cpus::default() },
+            memory_bytes: 4 << 30,
+            os: GuestOs {
+                id: Some("debian12_64Guest".into()),
+                name: None,
+                family: OsFamily::Linux,
+            },
+            nics: vec![
+                Nic { mac: Some("52:54:00:00:00:01".into()), ..Nic::default() },
+                Nic { mac: Some("52:54:00:00:00:02".into()), ..Nic::default() },
+            ],
+            ..Machine::default()
+        };
+        Vm::of_machine(VmId("x/web01.ova".into()), "local", "local", &machine)
+    }
+
+    fn hits(text: &str) -> bool {
+        VmMatch::parse(text).unwrap().accepts(&web01())
+    }
+
+    #[test]
+    fn patterns_look_at_the_field_they_name() {
+        for text in [
+            "web*",
+            "WEB0?",
+            "/^web\\d+$/",
+            "name={db,web}*",
+            "guest_os~lin",
+            "guest_os=linux",
+            "guest_os_id=/debian1[0-9]/",
+            "mac=*:02",
+            "id=x/*",
+            "status=unknown",
+        ] {
+            assert!(hits(text), "{text}");
+        }
+        for text in ["web", "/^eb/", "name=db*", "guest_os~^windows", "guest_os_name=*", "path=*"] {
+            assert!(!hits(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn broken_patterns_say_what_is_wrong() {
+        let error = VmMatch::parse("gest_os=linux").unwrap_err();
+        assert_eq!(error.hints()[0], "did you mean guest_os?");
+        assert!(error.hints()[1].contains("networks"));
+        for text in ["name~(", "name=[", "/(/"] {
+            let error = VmMatch::parse(text).unwrap_err();
+            assert_eq!(error.kind().exit_status(), 2);
+            assert!(!crate::error::one_line(&error).contains('\n'));
+        }
+    }
+
+    #[test]
+    fn an_unknown_size_passes_no_minimum() {
+        let mut vm = web01();
+        let cpus = VmFilter { min_cpus: Some(4), ..VmFilter::default() };
+        let memory = VmFilter { min_memory_bytes: Some(4 << 30), ..VmFilter::default() };
+        assert!(cpus.accepts(&vm) && memory.accepts(&vm));
+        vm.cpus = None;
+        vm.memory_bytes = Some((4 << 30) - 1);
+        assert!(!cpus.accepts(&vm) && !memory.accepts(&vm));
+    }
+
+    proptest! {
+        #[test]
+        fn every_condition_counts(
+            cpus in proptest::option::of(0_u32..9), memory in proptest::option::of(0_u64..9),
+            min_cpus in proptest::option::of(0_u32..9), min_memory in proptest::option::of(0_u64..9),
+            status in proptest::collection::vec(0_usize..4, 0..3), own in 0_usize..4,
+            name in "[ab]{1,2}", glob in "[ab*?]{1,3}",
+        ) {
+            let vm = Vm { cpus, memory_bytes: memory, status: VmStatus::ALL[own], name, ..web01() };
+            let one = |filter: VmFilter| filter.accepts(&vm);
+            let pattern = VmMatch::parse(&glob).unwrap();
+            let all = VmFilter {
+                matches: vec![pattern.clone()],
+                status: status.iter().map(|i| VmStatus::ALL[*i]).collect(),
+                min_cpus,
+                min_memory_bytes: min_memory,
+            };
+            let each = one(VmFilter { matches: all.matches.clone(), ..VmFilter::default() })
+                && one(VmFilter { status: all.status.clone(), ..VmFilter::default() })
+                && one(VmFilter { min_cpus, ..VmFilter::default() })
+                && one(VmFilter { min_memory_bytes: min_memory, ..VmFilter::default() });
+            prop_assert_eq!(all.accepts(&vm), each);
+            prop_assert_eq!(pattern.accepts(&vm), glob_by_hand(glob.as_bytes(), vm.name.as_bytes()));
+            prop_assert!(one(VmFilter::default()));
+        }
+    }
+
+    fn glob_by_hand(glob: &[u8], text: &[u8]) -> bool {
+        match (glob.first(), text.first()) {
+            (None, None) => true,
+            (Some(b'*'), _) => {
+                glob_by_hand(&glob[1..], text)
+                    || (!text.is_empty() && glob_by_hand(glob, &text[1..]))
+            }
+            (Some(b'?'), Some(_)) => glob_by_hand(&glob[1..], &text[1..]),
+            (Some(a), Some(b)) if a == b => glob_by_hand(&glob[1..], &text[1..]),
+            _ => false,
+        }
+    }
+}

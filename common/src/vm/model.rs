@@ -1,0 +1,130 @@
+//! The neutral record of a VM, which every provider's listing fills.
+
+use serde::{Deserialize, Serialize};
+
+use super::{FirmwareKind, Machine, OsFamily, VmId};
+
+/// A VM as `hyper vm list` shows it. Fields that a platform does not tell are `None`; nothing is
+/// made up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vm {
+    /// What the provider calls it; `hyper export -` reads it back from a record.
+    pub id: VmId,
+    /// Display name.
+    pub name: String,
+    /// The context it was found in.
+    pub context: String,
+    /// The provider of that context.
+    pub provider: String,
+    /// Whether it runs.
+    pub status: VmStatus,
+    /// Virtual processors.
+    pub cpus: Option<u32>,
+    /// Memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// The family of its operating system: `linux`, `windows`, `bsd`, `other`, `unknown`. Never
+    /// absent, so that filters over records need not ask first.
+    pub guest_os: OsFamily,
+    /// The platform's own identifier of the operating system.
+    pub guest_os_id: Option<String>,
+    /// The operating system's display name.
+    pub guest_os_name: Option<String>,
+    /// How it boots.
+    pub firmware: FirmwareKind,
+    /// How many disks it has.
+    pub disk_count: u32,
+    /// Bytes that the guest sees on all disks together.
+    pub capacity_bytes: Option<u64>,
+    /// Bytes that all disks take up where they lie.
+    pub allocated_bytes: Option<u64>,
+    /// MAC addresses of its network adapters, in order, those that are fixed.
+    pub macs: Vec<String>,
+    /// Networks it is connected to, in the order of the adapters.
+    pub networks: Vec<String>,
+    /// What it is kept as, where it is a file: `ova`, `ovf`, `vmx`, `libvirt`, or an image format.
+    pub format: Option<String>,
+    /// Its place in the platform's inventory, or its file.
+    pub path: Option<String>,
+    /// When it was made.
+    pub created: Option<jiff::Timestamp>,
+    /// When it was last changed.
+    pub updated: Option<jiff::Timestamp>,
+}
+
+/// Whether a VM runs, as its platform says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VmStatus {
+    /// It runs.
+    Running,
+    /// It is off.
+    Stopped,
+    /// It is suspended or paused: memory is kept.
+    Paused,
+    /// Nobody can say. A file on disk is always this: it has no power state, and whether some
+    /// hypervisor runs it just now is not written in it.
+    #[default]
+    Unknown,
+}
+
+impl VmStatus {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Running, Self::Stopped, Self::Paused, Self::Unknown];
+
+    /// The word in records and in `--status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Paused => "paused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl std::fmt::Display for VmStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for VmStatus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.name().eq_ignore_ascii_case(text.trim()))
+            .ok_or_else(|| format!("not one of running, stopped, paused, unknown: {text:?}"))
+    }
+}
+
+impl Vm {
+    /// The record of a machine whose description is at hand: what [`Machine`] tells is filled in,
+    /// the rest is for the provider.
+    pub fn of_machine(id: VmId, context: &str, provider: &str, machine: &Machine) -> Self {
+        let capacity = machine.disks.iter().map(|disk| disk.capacity_bytes);
+        Self {
+            id,
+            name: machine.name.clone(),
+            context: context.to_owned(),
+            provider: provider.to_owned(),
+            status: VmStatus::Unknown,
+            cpus: (machine.cpus.count > 0).then_some(machine.cpus.count),
+            memory_bytes: (machine.memory_bytes > 0).then_some(machine.memory_bytes),
+            guest_os: machine.os.family,
+            guest_os_id: machine.os.id.clone(),
+            guest_os_name: machine.os.name.clone(),
+            firmware: machine.firmware.kind,
+            disk_count: u32::try_from(machine.disks.len()).unwrap_or(u32::MAX),
+            capacity_bytes: Some(capacity.fold(0, u64::saturating_add)),
+            allocated_bytes: None,
+            macs: machine.nics.iter().filter_map(|nic| nic.mac.clone()).collect(),
+            networks: machine.nics.iter().filter_map(|nic| nic.network.clone()).collect(),
+            format: None,
+            path: None,
+            created: None,
+            updated: None,
+        }
+    }
+}
