@@ -6,8 +6,10 @@
 //! manifests), `sink` (where bytes end up) -> `vm` (words for machines), `fs` (local files),
 //! `error`, `config`. `xtask lint` checks this over the `use` lines.
 
+pub mod cancel;
 pub mod error;
 pub mod image;
+pub mod output;
 pub mod provider;
 pub mod sink;
 pub mod vm;

@@ -1,0 +1,27 @@
+//! What the terminal is like.
+
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+
+/// The columns that a table may take on the stream `stream`: `COLUMNS` where it is set to a
+/// number, else the terminal's width; `None` where the stream is no terminal, so that nothing
+/// is ever cut in a pipe or a file.
+pub fn width(stream: &(impl AsFd + IsTerminal)) -> Option<u16> {
+    if let Some(columns) = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()) {
+        return Some(columns).filter(|&columns| columns > 0);
+    }
+    if !stream.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(size.ws_col).filter(|&columns| columns > 0)
+}
+
+/// Whether to use colours on `stream`: on a terminal that can, unless `NO_COLOR` is set to
+/// something (<https://no-color.org>).
+pub fn colours(stream: &impl IsTerminal) -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("NO_COLOR").is_none()
+        && set("TERM").is_some_and(|term| term != "dumb")
+        && stream.is_terminal()
+}
