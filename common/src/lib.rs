@@ -8,6 +8,7 @@
 
 pub mod cancel;
 pub mod error;
+pub mod fs;
 pub mod image;
 pub mod output;
 pub mod provider;

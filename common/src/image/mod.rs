@@ -6,6 +6,7 @@ mod bytes;
 pub mod coding;
 mod error;
 mod extent;
+mod local;
 mod read;
 #[cfg(test)]
 pub mod testing;
