@@ -7,6 +7,7 @@ pub mod coding;
 mod error;
 mod extent;
 mod local;
+pub mod raw;
 mod read;
 #[cfg(test)]
 pub mod testing;
