@@ -7,6 +7,7 @@
 //! `error`, `config`. `xtask lint` checks this over the `use` lines.
 
 pub mod cancel;
+pub mod config;
 pub mod error;
 pub mod fs;
 pub mod image;

@@ -1,0 +1,167 @@
+//! The file's form, and errors that name line and likely meaning.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_saphyr::{Location, Spanned};
+
+use super::contexts::{self, LOCAL};
+use super::suggest::closest;
+use super::{PROVIDERS, defaults};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Defaults by flag name, without the dashes.
+pub type Flags = BTreeMap<String, Spanned<Value>>;
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Document {
+    pub current_context: Option<Spanned<String>>,
+    pub contexts: BTreeMap<String, ContextEntry>,
+    pub providers: BTreeMap<String, ProviderEntry>,
+    pub defaults: Flags,
+    pub aliases: BTreeMap<String, String>,
+}
+
+/// A named endpoint.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContextEntry {
+    pub provider: Spanned<String>,
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    #[serde(default)]
+    pub title: Option<String>,
+    #[serde(default)]
+    pub namespace: Option<String>,
+    #[serde(default)]
+    pub defaults: Flags,
+}
+
+/// What holds for every context of a provider.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProviderEntry {
+    pub defaults: Flags,
+}
+
+/// A mistake in the file: where, what, and what to do.
+#[derive(Debug)]
+pub struct Mistake {
+    pub line: Option<u64>,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Mistake {
+    pub fn at(location: Location, message: String, hint: Option<String>) -> Self {
+        let line = Some(location.line()).filter(|&line| line > 0);
+        Self { line, message, hint }
+    }
+}
+
+/// Reads and checks the text of the file. An empty file is an empty document.
+pub fn parse(text: &str) -> Result<Document, Mistake> {
+    let blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    if text.lines().all(blank) {
+        return Ok(Document::default());
+    }
+    let document: Document = serde_saphyr::from_str(text).map_err(|error| explain(&error))?;
+    check(&document)?;
+    Ok(document)
+}
+
+/// The error that a run ends with.
+pub fn located(path: &Path, mistake: Mistake) -> Error {
+    let place = match mistake.line {
+        Some(line) => format!("{}:{line}", path.display()),
+        None => path.display().to_string(),
+    };
+    let error = Error::new(ErrorKind::Config, mistake.message).with_subject(place);
+    match mistake.hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// A hint that names the likely word, or else all of them.
+pub fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    match closest(word, known.clone()) {
+        Some(word) => format!("did you mean {word:?}?"),
+        None => {
+            let words: Vec<_> = known.into_iter().collect();
+            format!("known are: {}", words.join(", "))
+        }
+    }
+}
+
+/// The parser's words, shortened, with a suggestion for an unknown key.
+fn explain(error: &serde_saphyr::Error) -> Mistake {
+    let error = error.without_snippet();
+    let location = error.location().unwrap_or(Location::UNKNOWN);
+    if let serde_saphyr::Error::SerdeUnknownField { field, expected, .. } = error {
+        let hint = meant(field, expected.iter().copied());
+        return Mistake::at(location, format!("there is no key {field:?} here"), Some(hint));
+    }
+    let text = error.to_string();
+    let message = text.lines().next().unwrap_or("not valid YAML");
+    // The parser ends its sentence with the place, which the subject names already.
+    let message = message.split(" at line ").next().unwrap_or(message);
+    Mistake::at(location, message.trim_start_matches("error: ").to_owned(), None)
+}
+
+/// What the types cannot say.
+fn check(document: &Document) -> Result<(), Mistake> {
+    for (name, entry) in &document.contexts {
+        let provider = &entry.provider;
+        let fail = |message, hint| Mistake::at(provider.referenced, message, hint);
+        contexts::check_name(name).map_err(|reason| fail(reason, None))?;
+        if !PROVIDERS.contains(&provider.value.as_str()) {
+            let message = format!("context {name:?}: there is no provider {:?}", provider.value);
+            return Err(fail(message, Some(meant(&provider.value, PROVIDERS.iter().copied()))));
+        }
+        if name == LOCAL && provider.value != LOCAL {
+            return Err(fail("the context \"local\" has the provider local".to_owned(), None));
+        }
+        defaults::check(&entry.defaults)?;
+    }
+    for (name, entry) in &document.providers {
+        if !PROVIDERS.contains(&name.as_str()) {
+            return Err(Mistake {
+                line: None,
+                message: format!("providers: there is no provider {name:?}"),
+                hint: Some(meant(name, PROVIDERS.iter().copied())),
+            });
+        }
+        defaults::check(&entry.defaults)?;
+    }
+    defaults::check(&document.defaults)?;
+    check_current(document)
+}
+
+fn check_current(document: &Document) -> Result<(), Mistake> {
+    let Some(current) = &document.current_context else { return Ok(()) };
+    if current.value == LOCAL || document.contexts.contains_key(&current.value) {
+        return Ok(());
+    }
+    let known = document.contexts.keys().map(String::as_str).chain([LOCAL]);
+    let message = format!("current_context: there is no context {:?}", current.value);
+    Err(Mistake::at(current.referenced, message, Some(meant(&current.value, known))))
+}
+
+impl ContextEntry {
+    /// Whether both say the same, wherever they stand in the file.
+    pub fn same(&self, other: &Self) -> bool {
+        let plain = |flags: &Flags| -> Vec<(String, Value)> {
+            flags.iter().map(|(flag, value)| (flag.clone(), value.value.clone())).collect()
+        };
+        self.provider.value == other.provider.value
+            && self.path == other.path
+            && self.title == other.title
+            && self.namespace == other.namespace
+            && plain(&self.defaults) == plain(&other.defaults)
+    }
+}
