@@ -2,6 +2,7 @@
 //! through [`ReadAt`] and answer with [`Extent`]s or [`WriteOp`]s. The engine in `transfer` and
 //! the local provider call it.
 
+mod blocks;
 mod bytes;
 pub mod coding;
 mod error;
@@ -11,6 +12,7 @@ pub mod raw;
 mod read;
 #[cfg(test)]
 pub mod testing;
+pub mod vhd;
 mod write;
 
 pub use self::bytes::{ReadAt, Window};
