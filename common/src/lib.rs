@@ -16,4 +16,5 @@ pub mod progress;
 pub mod provider;
 pub mod sink;
 pub mod time;
+pub mod transfer;
 pub mod vm;

@@ -100,17 +100,23 @@ impl FileBytes {
     /// before it is a hole of the file system. A file system that cannot tell (and any block
     /// device) gives all that is left. `None`: only holes follow.
     pub fn next_data(&self, from: u64) -> Option<Range<u64>> {
-        if from >= self.len {
-            return None;
-        }
-        let start = match seek(&self.file, SeekFrom::Data(from)) {
-            Ok(start) => start,
-            Err(Errno::NXIO) => return None,
-            Err(_) => return Some(from..self.len),
-        };
-        let end = seek(&self.file, SeekFrom::Hole(start)).unwrap_or(self.len).min(self.len);
-        (start < end).then_some(start..end)
+        next_data(&self.file, from, self.len)
     }
+}
+
+/// The first run of `file` at or after `from` that may hold data, clipped to `len`. A file system
+/// that cannot tell gives all that is left.
+pub fn next_data(file: &File, from: u64, len: u64) -> Option<Range<u64>> {
+    if from >= len {
+        return None;
+    }
+    let start = match seek(file, SeekFrom::Data(from)) {
+        Ok(start) => start,
+        Err(Errno::NXIO) => return None,
+        Err(_) => return Some(from..len),
+    };
+    let end = seek(file, SeekFrom::Hole(start)).unwrap_or(len).min(len);
+    (start < end).then_some(start..end)
 }
 
 /// What `file_type` is called where it cannot hold an image.

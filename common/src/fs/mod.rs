@@ -11,7 +11,7 @@ mod space;
 mod temp;
 
 pub use atomic::{sync_folder, write_atomic};
-pub use bytes::FileBytes;
+pub use bytes::{FileBytes, next_data};
 pub use identity::SourceIdentity;
 pub use name::{MAX_NAME, safe_name, sanitise_name};
 pub use paths::Folders;

@@ -1,13 +1,20 @@
 //! Where bytes end up: a file, a folder, a pipe. An artifact gets its final name only at commit.
 
+mod file;
+mod member;
+mod stdout;
+
 use bytes::Bytes;
 
+pub use self::file::FileSink;
+pub use self::member::MemberSink;
+pub use self::stdout::PipeSink;
 use crate::error::Result;
 use crate::image::WriteOp;
 
 /// The target of one artifact. Calls of [`Sink::apply`] may come from several threads at once
 /// where [`Sink::seekable`] is true; otherwise they come in order from one thread.
-pub trait Sink: Send + Sync {
+pub trait Sink: std::fmt::Debug + Send + Sync {
     /// Whether writes may go to any place in any order.
     fn seekable(&self) -> bool;
 
@@ -32,10 +39,10 @@ pub trait Sink: Send + Sync {
     ///
     /// # Errors
     /// `Io`; `Conflict` where the final name appeared meanwhile and may not be replaced.
-    fn commit(self: Box<Self>) -> Result<()>;
+    fn commit(&self) -> Result<()>;
 
     /// Removes what was written. Never fails: what remains is named in the answer.
-    fn abort(self: Box<Self>) -> Option<String>;
+    fn abort(&self) -> Option<String>;
 }
 
 /// Bytes that a caller wants at one place; a convenience for small files.

@@ -1,0 +1,38 @@
+//! The data path: from a source's extents to a finished image, in one pass.
+//!
+//! A disk runs like this: its extents are cut into jobs ([`cutter`]), pool threads load, inflate,
+//! scan, compress and digest them in any order ([`worker`]), the format places them in disk order
+//! ([`order`]), and the result is written at once by the same thread where the target can seek, or
+//! in order by one thread where it cannot or where the file's checksum is made on the way
+//! ([`writer`]). What is in flight is bounded in bytes over all disks of the process.
+//!
+//! Nothing here knows a platform, a terminal or a flag.
+
+mod buffer;
+mod content;
+mod copy;
+mod cutter;
+mod disk;
+mod engine;
+mod limit;
+mod order;
+mod pool;
+mod read;
+mod resume;
+mod sum;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod worker;
+mod writer;
+mod zero;
+
+pub use self::content::{Content, ContentSum};
+pub use self::copy::{CopyDone, Watcher};
+pub use self::disk::{DiskDone, DiskTask, Target};
+pub use self::engine::{Engine, EngineOptions};
+pub use self::read::{image_extents, image_stream_extents};
+pub use self::resume::{Checkpoint, Checkpointing, Complete, Progress, State};
+pub use self::sum::{FileSum, SumKind, Summer, hex, sum_file};
+pub use self::verify::first_difference;
+pub use self::zero::is_zero;
