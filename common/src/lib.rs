@@ -16,5 +16,6 @@ pub mod progress;
 pub mod provider;
 pub mod sink;
 pub mod time;
+pub mod tool;
 pub mod transfer;
 pub mod vm;

@@ -35,6 +35,13 @@ impl FlagDefaults {
         self.0.get(flag).map(|(values, place)| (values.as_slice(), place.as_str()))
     }
 
+    /// The same without one flag.
+    #[must_use]
+    pub fn without(mut self, flag: &str) -> Self {
+        self.0.remove(flag);
+        self
+    }
+
     /// Puts a section of the file above what is there.
     pub(super) fn add(&mut self, section: &str, flags: &Flags) {
         for (flag, value) in flags {

@@ -1,0 +1,19 @@
+//! The tools of this release: their names and what each does in one line. `hyper --list`, the
+//! help of each tool and the man pages take their words from here.
+
+/// A tool's name, as a program, and its summary: imperative, without a full stop.
+pub const TOOLS: [(&str, &str); 5] = [
+    ("hyper-context", "Manage the contexts that name platforms and folders"),
+    ("hyper-export", "Export virtual machines to disk images and packages"),
+    ("hyper-history", "Show and clean up after earlier runs"),
+    ("hyper-image", "Convert, inspect, verify and compare disk images"),
+    ("hyper-vm", "List and show virtual machines"),
+];
+
+/// The summary of the dispatcher itself.
+pub const HYPER: &str = "Run the hyper tools";
+
+/// The summary of a tool.
+pub fn summary(name: &str) -> Option<&'static str> {
+    TOOLS.iter().find(|(tool, _)| *tool == name).map(|&(_, summary)| summary)
+}

@@ -1,0 +1,62 @@
+//! What a running tool has at hand.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use super::remarks::Remarks;
+use crate::cancel::Cancel;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::output::Printer;
+use crate::progress::{Progress, ProgressMode};
+
+/// What a running tool has at hand.
+#[derive(Debug)]
+pub struct Context {
+    /// The configuration.
+    pub config: Config,
+    /// The way for records to standard output.
+    pub printer: Printer,
+    /// How progress is shown.
+    pub progress: ProgressMode,
+    /// Whether only warnings and errors are wanted.
+    pub quiet: bool,
+    /// The wish to stop, and the list of what a sudden end would leave behind.
+    pub cancel: Cancel,
+    /// The way for remarks to standard error.
+    pub remarks: Remarks,
+}
+
+impl Context {
+    /// Starts the display of progress on standard error; remarks go through it from now on, so
+    /// that they never land in the middle of a bar.
+    pub fn start_progress(&self) -> Progress {
+        let progress = Progress::start(self.progress, self.quiet);
+        self.remarks.go_through(progress.reporter());
+        progress
+    }
+
+    /// Asks a person before something that cannot be undone; `yes` is the flag `--yes`.
+    ///
+    /// # Errors
+    /// `Usage` where there is no terminal to ask on; `Interrupted` when the answer is no.
+    pub fn confirm(&self, question: &str, yes: bool) -> Result<()> {
+        if yes {
+            return Ok(());
+        }
+        let stdin = std::io::stdin();
+        if !stdin.is_terminal() || !std::io::stderr().is_terminal() {
+            return Err(Error::usage(format!("{question} needs an answer"))
+                .with_hint("give --yes where nobody can be asked"));
+        }
+        let mut stderr = std::io::stderr().lock();
+        let asked = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+        let mut answer = String::new();
+        asked
+            .and_then(|()| stdin.lock().read_line(&mut answer))
+            .map_err(|error| Error::io("ask on the terminal", error))?;
+        match answer.trim() {
+            "y" | "Y" | "yes" => Ok(()),
+            _ => Err(Error::new(crate::error::ErrorKind::Interrupted, "not confirmed")),
+        }
+    }
+}

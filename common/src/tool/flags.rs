@@ -1,0 +1,172 @@
+//! Flags that mean the same in every tool, as groups to flatten into a tool's arguments.
+//!
+//! The frame reads some of them by field name: `output`, `progress`, `quiet`, `verbose`,
+//! `timeout`, `context`, `all_contexts`. A field of one of these names must come from here.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::config::{Config, ContextConfig};
+use crate::error::{Error, Result};
+use crate::output::OutputFormat;
+use crate::progress::ProgressMode;
+use crate::vm::{VmFilter, VmMatch, VmStatus, parse_bytes};
+
+/// `-o`: the format of records. Read by the frame.
+#[derive(Debug, Clone, Args)]
+pub struct OutputFlags {
+    /// Print results in this format
+    #[arg(
+        long,
+        short,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_default_value = true,
+        value_parser = OutputFormat::value_parser(),
+    )]
+    pub output: OutputFormat,
+}
+
+/// `-c`, `--all-contexts`: where to look. Read by the frame for defaults of flags.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ContextFlags {
+    /// Use this context instead of the current one; repeat it or part names by commas for several
+    #[arg(long, short, value_name = "NAME", value_delimiter = ',')]
+    pub context: Vec<String>,
+
+    /// Use all contexts
+    #[arg(long, conflicts_with = "context")]
+    pub all_contexts: bool,
+}
+
+impl ContextFlags {
+    /// The contexts meant: all, those named, or the current one.
+    ///
+    /// # Errors
+    /// `NotFound` for a name that is no context.
+    pub fn select(&self, config: &Config) -> Result<Vec<ContextConfig>> {
+        // A typed `--context` wins over `--all-contexts` from the environment.
+        config.select(&self.context, self.all_contexts && self.context.is_empty())
+    }
+
+    /// The context and the rest of a reference: the one that leads it, else the single one that
+    /// the flags mean.
+    ///
+    /// # Errors
+    /// `NotFound` for a name that is no context; `Usage` when a reference without a context
+    /// meets several of them.
+    pub fn locate(&self, config: &Config, reference: &str) -> Result<(ContextConfig, String)> {
+        if let (Some(name), rest) = config.split_reference(reference) {
+            return Ok((config.context(name)?, rest.to_owned()));
+        }
+        let mut selected = self.select(config)?;
+        match selected.pop() {
+            Some(context) if selected.is_empty() => Ok((context, reference.to_owned())),
+            _ => Err(Error::usage("this could be in several contexts")
+                .with_subject(reference)
+                .with_hint(format!("name one: CONTEXT:{reference}"))),
+        }
+    }
+}
+
+/// Which VMs a list shows.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FilterFlags {
+    /// Show only VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/
+    #[arg(long = "match", value_name = "PATTERN", value_parser = match_parser)]
+    pub matches: Vec<VmMatch>,
+
+    /// Show only VMs in this state: running, stopped, paused or unknown
+    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    pub status: Vec<VmStatus>,
+
+    /// Show only VMs with at least so many processors
+    #[arg(long, value_name = "N")]
+    pub min_cpus: Option<u32>,
+
+    /// Show only VMs with at least so much memory, such as 4Gi
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub min_memory: Option<u64>,
+}
+
+/// The hint of a wrong pattern would get lost in clap's own report.
+fn match_parser(text: &str) -> std::result::Result<VmMatch, String> {
+    VmMatch::parse(text).map_err(|error| {
+        let hints = error.hints().iter().map(|hint| format!(" ({hint})"));
+        crate::error::one_line(&error) + &hints.collect::<String>()
+    })
+}
+
+impl From<FilterFlags> for VmFilter {
+    fn from(flags: FilterFlags) -> Self {
+        Self {
+            matches: flags.matches,
+            status: flags.status,
+            min_cpus: flags.min_cpus,
+            min_memory_bytes: flags.min_memory,
+        }
+    }
+}
+
+/// What a person is told on standard error. Read by the frame.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TalkFlags {
+    /// Leave out remarks; warnings and errors stay
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Tell more: once what is done, twice how, three times everything
+    #[arg(long, short, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// How progress is shown, and what else a person is told. Read by the frame.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ProgressFlags {
+    /// Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none
+    #[arg(long, value_name = "MODE", default_value = "auto", hide_default_value = true)]
+    pub progress: ProgressMode,
+
+    /// The rest of the talk.
+    #[command(flatten)]
+    pub talk: TalkFlags,
+}
+
+/// `--timeout`: a limit for the whole run. Obeyed by the frame.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TimeoutFlags {
+    /// Stop and clean up after so long, such as 90s, 5m or 2h30m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// `--yes`, for [`super::Context::confirm`].
+#[derive(Debug, Clone, Default, Args)]
+pub struct YesFlags {
+    /// Do it without asking
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `--dry-run`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DryRunFlags {
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// A time span such as `90s`, `5m`, `2h30m` or `1d`; a bare number counts seconds.
+///
+/// # Errors
+/// A clause that says what is wrong, fit for clap.
+pub fn parse_duration(text: &str) -> std::result::Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let wrong = || format!("{text:?} is no time span (try 90s, 5m, 2h30m)");
+    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
+    let options = jiff::SpanRelativeTo::days_are_24_hours();
+    span.to_duration(options).ok().and_then(|span| Duration::try_from(span).ok()).ok_or_else(wrong)
+}

@@ -1,0 +1,154 @@
+//! The whole of a tool's `main`.
+
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::error::ErrorKind as ClapError;
+use clap::{ArgMatches, FromArgMatches};
+
+use super::arguments::{Parsed, leaf, parse, words_of};
+use super::context::Context;
+use super::remarks::Remarks;
+use super::report::{ErrorForm, report};
+use super::{Tool, signals};
+use crate::cancel::{Cancel, Reason};
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::output::{OutputFormat, Printer, Target};
+use crate::progress::ProgressMode;
+
+/// Set by the panic hook: a run in which anything panicked has not succeeded.
+static PANICKED: AtomicBool = AtomicBool::new(false);
+
+/// Runs a tool from its arguments to its exit status; the one statement of its `main`.
+pub fn main<T: Tool>() -> ExitCode {
+    std::panic::set_hook(Box::new(|info| complain(T::NAME, info)));
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    let status = catch_unwind(AssertUnwindSafe(|| start::<T>(argv)));
+    let status = status.unwrap_or(ErrorKind::Internal.exit_status());
+    if PANICKED.load(Ordering::Acquire) {
+        return ExitCode::from(ErrorKind::Internal.exit_status());
+    }
+    ExitCode::from(status)
+}
+
+/// One line for what must not happen.
+fn complain(name: &str, info: &PanicHookInfo<'_>) {
+    PANICKED.store(true, Ordering::Release);
+    let what = info.payload_as_str().unwrap_or("no message");
+    let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line()));
+    super::remarks::print(&format!(
+        "{name}: this is a bug in hyper {}, please report it: {what}{}",
+        env!("CARGO_PKG_VERSION"),
+        place.unwrap_or_default()
+    ));
+}
+
+fn start<T: Tool>(argv: Vec<OsString>) -> u8 {
+    let guess = || ErrorForm::guess(&argv, std::env::var_os("HYPER_OUTPUT"));
+    let (matches, config) = match parse::<T>(&argv) {
+        Ok(Parsed::Run(parsed)) => *parsed,
+        Ok(Parsed::Words(error)) => return print_words(T::NAME, &error, guess()),
+        Err(error) => return report(T::NAME, &error, guess()),
+    };
+    let shared = Shared::of(&matches);
+    let form = ErrorForm::of(&shared.output);
+    match run::<T>(&matches, config, shared) {
+        Ok(()) => 0,
+        Err(error) => report(T::NAME, &error, form),
+    }
+}
+
+/// The shared flags that the frame itself obeys, where the tool has them.
+struct Shared {
+    output: OutputFormat,
+    progress: ProgressMode,
+    quiet: bool,
+    verbose: u8,
+    timeout: Option<Duration>,
+}
+
+impl Shared {
+    fn of(matches: &ArgMatches) -> Self {
+        fn get<V: Clone + Send + Sync + 'static>(leaf: &ArgMatches, id: &str) -> Option<V> {
+            leaf.try_get_one::<V>(id).ok().flatten().cloned()
+        }
+        let leaf = leaf(matches);
+        Self {
+            output: get(leaf, "output").unwrap_or_default(),
+            progress: get(leaf, "progress").unwrap_or_default(),
+            quiet: get(leaf, "quiet").unwrap_or_default(),
+            verbose: get(leaf, "verbose").unwrap_or_default(),
+            timeout: get(leaf, "timeout"),
+        }
+    }
+}
+
+fn run<T: Tool>(matches: &ArgMatches, config: Config, shared: Shared) -> Result<()> {
+    let args =
+        T::Args::from_arg_matches(matches).map_err(|error| Error::usage(words_of(&error)))?;
+    log(shared.verbose);
+    let request = T::request(args, &config)?;
+    let remarks = Remarks::new(T::NAME, shared.quiet);
+    let mut context = Context {
+        config,
+        printer: Printer::new(shared.output, Target::Stdout),
+        progress: shared.progress,
+        quiet: shared.quiet,
+        cancel: Cancel::new(),
+        remarks,
+    };
+    signals::watch(context.cancel.clone(), context.remarks.clone())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::io("start the runtime", error))?;
+    let cancel = context.cancel.clone();
+    let result = runtime.block_on(async {
+        if let Some(limit) = shared.timeout {
+            let cancel = cancel.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(limit).await;
+                cancel.cancel(Reason::Timeout);
+            });
+        }
+        T::run(request, &mut context).await
+    });
+    // A thread that still waits for a dead disk must not hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+/// The log of what happens inside, for `-v`; without it nothing is set up.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => tracing::Level::INFO,
+        2 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    // A second subscriber in one process only happens in tests.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .try_init();
+}
+
+/// Prints help, version or a mistake in the arguments.
+fn print_words(name: &str, error: &clap::Error, form: ErrorForm) -> u8 {
+    if error.use_stderr() && form == ErrorForm::Machine {
+        return report(name, &Error::usage(words_of(error)), form);
+    }
+    // Help into a pipe that nobody reads any more is no failure.
+    let _ = error.print();
+    match error.kind() {
+        ClapError::DisplayHelp | ClapError::DisplayVersion => 0,
+        _ => ErrorKind::Usage.exit_status(),
+    }
+}

@@ -1,0 +1,57 @@
+//! Remarks for people on standard error.
+
+use std::io::Write;
+use std::sync::{Arc, OnceLock};
+
+use crate::output::printable;
+use crate::progress::Reporter;
+
+/// The way to tell a person something while a tool runs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Remarks {
+    name: &'static str,
+    quiet: bool,
+    reporter: Arc<OnceLock<Arc<dyn Reporter>>>,
+}
+
+impl Remarks {
+    /// Remarks of the program `name`; with `quiet` only warnings are heard.
+    pub fn new(name: &'static str, quiet: bool) -> Self {
+        Self { name, quiet, reporter: Arc::default() }
+    }
+
+    /// Sends all further remarks through the display of progress. The first one stays.
+    pub fn go_through(&self, reporter: Arc<dyn Reporter>) {
+        let _ = self.reporter.set(reporter);
+    }
+
+    /// Tells something worth knowing; silent under `--quiet`.
+    pub fn say(&self, text: &str) {
+        match self.reporter.get() {
+            _ if self.quiet => {}
+            Some(reporter) => reporter.note(text),
+            None => print(text),
+        }
+    }
+
+    /// Warns: something was done, but not quite as one might expect.
+    pub fn warn(&self, text: &str) {
+        match self.reporter.get() {
+            Some(reporter) => reporter.warn(text),
+            None => print(&format!("{}: warning: {text}", self.name)),
+        }
+    }
+
+    /// Tells what happens to the program itself, whatever was asked to be quiet.
+    pub(super) fn announce(&self, text: &str) {
+        match self.reporter.get() {
+            Some(reporter) => reporter.warn(text),
+            None => print(&format!("{}: {text}", self.name)),
+        }
+    }
+}
+
+/// Prints a line, control characters escaped. Nobody listening is no failure.
+pub(super) fn print(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", printable(line));
+}
