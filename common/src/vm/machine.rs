@@ -157,6 +157,20 @@ pub enum ControllerKind {
     Usb,
 }
 
+impl ControllerKind {
+    /// The word in records; with the bus number after it, a controller's usual identifier.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ide => "ide",
+            Self::Sata => "sata",
+            Self::Scsi => "scsi",
+            Self::Nvme => "nvme",
+            Self::Virtio => "virtio",
+            Self::Usb => "usb",
+        }
+    }
+}
+
 /// A disk of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineDisk {

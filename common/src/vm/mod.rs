@@ -2,6 +2,7 @@
 //! description that every source fills and every target is written from.
 
 mod filter;
+mod guest_os;
 mod id;
 mod machine;
 mod model;

@@ -1,0 +1,12 @@
+//! Machine descriptions and packages: OVF and OVA, their manifests, VMX files, libvirt domain
+//! XML, the Artifact Manifest and `machine.json`. Readers give a [`Description`]; writers give
+//! bytes. Nothing here opens files: the local provider reads with it, the engine writes with it.
+
+mod description;
+pub mod manifest;
+pub mod ovf;
+mod units;
+mod xml;
+
+pub use self::description::{Description, DiskData, DiskFile};
+pub use self::xml::LARGEST_DESCRIPTION;

@@ -1,0 +1,9 @@
+//! OVF envelopes (DMTF DSP0243, versions 1.0 to 2.1): read in the dialects of VMware, VirtualBox
+//! and oVirt, written as 1.1, which everything reads.
+
+mod boot;
+mod dialect;
+mod hardware;
+mod read;
+
+pub use self::read::{OvfFile, OvfPackage, read_ovf};
