@@ -12,6 +12,7 @@ pub mod error;
 pub mod fs;
 pub mod image;
 pub mod output;
+pub mod package;
 pub mod progress;
 pub mod provider;
 pub mod sink;

@@ -6,6 +6,7 @@ mod description;
 pub mod manifest;
 pub mod ovf;
 mod units;
+pub mod vmx;
 mod xml;
 
 pub use self::description::{Description, DiskData, DiskFile};

@@ -7,15 +7,51 @@ use super::{GuestOs, OsFamily};
 
 /// Parts of names that only Linux distributions have.
 const LINUX: [&str; 27] = [
-    "linux", "ubuntu", "debian", "centos", "rhel", "redhat", "red hat", "fedora", "suse", "sles",
-    "oracle", "rocky", "coreos", "photon", "amazon", "gentoo", "archlinux", "arch_", "mandriva",
-    "mandrake", "asianux", "flatcar", "crxpod", "alpine", "nixos", "nld9", "openwrt",
+    "linux",
+    "ubuntu",
+    "debian",
+    "centos",
+    "rhel",
+    "redhat",
+    "red hat",
+    "fedora",
+    "suse",
+    "sles",
+    "oracle",
+    "rocky",
+    "coreos",
+    "photon",
+    "amazon",
+    "gentoo",
+    "archlinux",
+    "arch_",
+    "mandriva",
+    "mandrake",
+    "asianux",
+    "flatcar",
+    "crxpod",
+    "alpine",
+    "nixos",
+    "nld9",
+    "openwrt",
 ];
 
 /// Parts of names of systems that are neither Linux, Windows nor a BSD.
 const OTHER: [&str; 14] = [
-    "darwin", "macos", "mac os", "solaris", "netware", "os2", "os/2", "ecomstation", "dos", "qnx",
-    "beos", "vmkernel", "esxi", "haiku",
+    "darwin",
+    "macos",
+    "mac os",
+    "solaris",
+    "netware",
+    "os2",
+    "os/2",
+    "ecomstation",
+    "dos",
+    "qnx",
+    "beos",
+    "vmkernel",
+    "esxi",
+    "haiku",
 ];
 
 impl OsFamily {
@@ -87,9 +123,8 @@ impl GuestOs {
 
     /// The CIM number that an OVF file gives for it; 1 stands for other.
     pub fn cim_number(&self) -> u32 {
-        let words = [self.id.as_deref(), self.name.as_deref()].map(|text| {
-            text.unwrap_or_default().to_ascii_lowercase()
-        });
+        let words = [self.id.as_deref(), self.name.as_deref()]
+            .map(|text| text.unwrap_or_default().to_ascii_lowercase());
         let has = |part: &str| words.iter().any(|text| text.contains(part));
         match self.family {
             OsFamily::Linux => [

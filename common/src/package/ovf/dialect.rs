@@ -31,7 +31,8 @@ impl Extras {
             }
         }
         if extras.firmware.nvram_file.is_none() {
-            let found = files.iter().find(|file| file.href.to_ascii_lowercase().ends_with(".nvram"));
+            let found =
+                files.iter().find(|file| file.href.to_ascii_lowercase().ends_with(".nvram"));
             extras.firmware.nvram_file = found.map(|file| file.href.clone());
         }
         extras
@@ -69,9 +70,10 @@ impl Extras {
         let find = |name: &str| {
             hardware.descendants().find(|one| one.is_element() && one.tag_name().name() == name)
         };
-        if find("Firmware").and_then(|one| attribute(one, "type")).is_some_and(|kind| {
-            kind.to_ascii_uppercase().starts_with("EFI")
-        }) {
+        if find("Firmware")
+            .and_then(|one| attribute(one, "type"))
+            .is_some_and(|kind| kind.to_ascii_uppercase().starts_with("EFI"))
+        {
             self.firmware.kind = FirmwareKind::Uefi;
         }
         let secure = find("SecureBoot").and_then(|one| attribute(one, "enabled"));

@@ -24,7 +24,6 @@ pub(super) struct Hardware {
 #[derive(Debug)]
 pub(super) struct Drive {
     pub instance: String,
-    pub parent: Option<String>,
     pub label: Option<String>,
     pub controller: Option<String>,
     pub unit: Option<u32>,
@@ -126,7 +125,10 @@ impl Hardware {
                 self.memory_bytes = self.memory_bytes.saturating_add(bytes);
             }
             10 => self.nics.push(read_nic(node)),
-            14 => notes.push(format!("{} is not carried over", name.as_deref().unwrap_or("a floppy drive"))),
+            14 => notes.push(format!(
+                "{} is not carried over",
+                name.as_deref().unwrap_or("a floppy drive")
+            )),
             15 | 16 => {
                 let medium = text(node, "HostResource").unwrap_or("empty");
                 let name = name.as_deref().unwrap_or("a CD-ROM drive");
@@ -167,7 +169,6 @@ impl Hardware {
         let unit = text(item.node, "AddressOnParent").and_then(|at| at.parse().ok());
         self.disks.push(Drive {
             instance: item.instance.to_owned(),
-            parent: parent.map(str::to_owned),
             controller: controller.map(|(_, id)| id.clone()),
             unit,
             host: HostResource::parse(host),
@@ -220,7 +221,8 @@ fn read_items<'a, 'i: 'a>(
         }
         let resource = number(text(node, "ResourceType"), "a hardware item's resource type")?;
         let instance = text(node, "InstanceID").or_else(|| text(node, "InstanceId"));
-        let item = Item { node, resource: resource.unwrap_or(0), instance: instance.unwrap_or_default() };
+        let item =
+            Item { node, resource: resource.unwrap_or(0), instance: instance.unwrap_or_default() };
         let general = items.iter_mut().find(|one| {
             !item.instance.is_empty() && one.instance == item.instance && wanted.is_some()
         });

@@ -5,5 +5,7 @@ mod boot;
 mod dialect;
 mod hardware;
 mod read;
+#[cfg(test)]
+mod tests;
 
 pub use self::read::{OvfFile, OvfPackage, read_ovf};

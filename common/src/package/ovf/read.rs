@@ -7,8 +7,8 @@ use super::hardware::{Hardware, HostResource};
 use crate::error::{Error, Result};
 use crate::image::ImageFormat;
 use crate::package::description::{Description, DiskData, DiskFile, number_disks};
-use crate::package::xml::{attribute, child, children, number, text, with_document};
 use crate::package::units;
+use crate::package::xml::{attribute, child, children, number, text, with_document};
 use crate::vm::{GuestOs, Machine, MachineDisk, OsFamily};
 
 /// An OVF envelope's machine and the files it refers to.
@@ -164,10 +164,7 @@ fn pick_system<'a, 'i>(envelope: Node<'a, 'i>, wanted: Option<&str>) -> Result<N
         [only] => Ok(only),
         _ => {
             let count = all.len();
-            Err(with_candidates(
-                Error::conflict(format!("it holds {count} virtual systems")),
-                &all,
-            ))
+            Err(with_candidates(Error::conflict(format!("it holds {count} virtual systems")), &all))
         }
     }
 }
@@ -236,13 +233,16 @@ fn find_disk(
     label: Option<&str>,
 ) -> Result<(DiskFile, u64)> {
     let label = label.unwrap_or("a disk drive");
-    let missing = |what: &str| Error::integrity(format!("{label} refers to {what}, which is not there"));
+    let missing =
+        |what: &str| Error::integrity(format!("{label} refers to {what}, which is not there"));
     let disk = match host {
         HostResource::Disk(id) => {
             Some(disks.iter().find(|disk| disk.id == id).ok_or_else(|| missing(id))?)
         }
         HostResource::File(id) => disks.iter().find(|disk| disk.file == Some(id.as_str())),
-        HostResource::Other(path) => Some(by_any_name(path, files, disks).ok_or_else(|| missing(path))?),
+        HostResource::Other(path) => {
+            Some(by_any_name(path, files, disks).ok_or_else(|| missing(path))?)
+        }
     };
     if let Some(parent) = disk.and_then(|disk| disk.parent) {
         return Err(Error::unsupported(format!(
@@ -263,8 +263,7 @@ fn find_disk(
             .ok_or_else(|| Error::integrity(format!("{label} has neither a file nor a size")))?;
         return Ok((DiskFile { data: DiskData::Blank, format: None, size: None }, capacity));
     };
-    let file =
-        files.iter().find(|file| file.id == reference).ok_or_else(|| missing(reference))?;
+    let file = files.iter().find(|file| file.id == reference).ok_or_else(|| missing(reference))?;
     refuse_wrapped(file)?;
     let data = DiskData::File(file.href.clone());
     Ok((DiskFile { data, format, size: file.size }, capacity.unwrap_or(0)))
@@ -319,8 +318,7 @@ fn read_os(system: Node<'_, '_>) -> GuestOs {
     let id = attribute(section, "osType").or_else(|| text(section, "OSType"));
     let number = attribute(section, "id").and_then(|id| id.parse::<u32>().ok());
     let fallback = number.map(|number| format!("cim:{number}"));
-    let mut os =
-        GuestOs::named(id.map(str::to_owned).or(fallback), description.map(str::to_owned));
+    let mut os = GuestOs::named(id.map(str::to_owned).or(fallback), description.map(str::to_owned));
     if os.family == OsFamily::Unknown {
         os.family = number.map(OsFamily::of_cim).unwrap_or_default();
     }
@@ -334,6 +332,5 @@ fn read_annotation(system: Node<'_, '_>) -> Option<String> {
 
 /// The first child of a kind; for the modules that read below a system.
 pub(super) fn section<'a, 'i>(node: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
-    child(node, name)
-        .or_else(|| node.children().find(|one| one.is_element() && kind(*one) == name))
+    child(node, name).or_else(|| node.children().find(|one| one.is_element() && kind(*one) == name))
 }
