@@ -8,8 +8,10 @@ pub mod coding;
 mod error;
 mod extent;
 mod local;
+pub mod qcow2;
 pub mod raw;
 mod read;
+pub mod registry;
 #[cfg(test)]
 pub mod testing;
 pub mod vhd;
