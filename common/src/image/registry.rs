@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{
     CompressionMethod, Format, Image, ImageError, ImageFormat, ReadAt, Siblings, StreamImage,
-    Variant, WriteOptions, qcow2, raw,
+    Variant, WriteOptions, qcow2, raw, vhd,
 };
 
 /// Bytes at the front of a file that the formats' marks lie in.
@@ -23,11 +23,17 @@ const SECTOR: u64 = 512;
 pub fn detect(file: &dyn ReadAt) -> Result<Option<ImageFormat>, ImageError> {
     let mut head = vec![0; file.len().min(HEAD) as usize];
     file.read_exact_at(&mut head, 0)?;
-    Ok(ImageFormat::ALL.into_iter().find(|format| match format {
-        ImageFormat::Qcow2 => qcow2::probe(&head),
+    let is = |format: &ImageFormat| match format {
         ImageFormat::Raw => false,
-        ImageFormat::Vmdk | ImageFormat::Vhd | ImageFormat::Vhdx | ImageFormat::Vdi => false,
-    }))
+        ImageFormat::Qcow2 => qcow2::probe(&head),
+        ImageFormat::Vmdk | ImageFormat::Vhdx | ImageFormat::Vdi => false,
+        ImageFormat::Vhd => vhd::probe(file),
+    };
+    // A fixed VHD is known by its last sector alone, which may lie inside an image of another
+    // format: marks at the front speak first.
+    let (vhd, front): (Vec<_>, Vec<_>) =
+        ImageFormat::ALL.into_iter().partition(|format| *format == ImageFormat::Vhd);
+    Ok(front.into_iter().chain(vhd).find(is))
 }
 
 /// Opens `file` as an image of `format`; the files that it names are looked up in `folder`.
@@ -43,26 +49,25 @@ pub fn open(
     match format {
         ImageFormat::Raw => Ok(raw::open(file)),
         ImageFormat::Qcow2 => qcow2::open(file, folder),
-        ImageFormat::Vmdk | ImageFormat::Vhd | ImageFormat::Vhdx | ImageFormat::Vdi => {
-            Err(missing(format))
-        }
+        ImageFormat::Vhd => vhd::open(file, folder),
+        ImageFormat::Vmdk | ImageFormat::Vhdx | ImageFormat::Vdi => Err(missing(format)),
     }
 }
 
-/// Reads an image of `format` from a pipe. A raw one needs its `capacity` in bytes; the others
-/// say it themselves, and a stated one is held against that by the caller.
+/// Reads an image of `format` from a pipe. `len` is the length of the whole stream in bytes where
+/// it is known from elsewhere: raw and fixed VHD, which say nothing in front, need it.
 ///
 /// # Errors
-/// [`ImageError::Unsupported`] for formats that need a file that can seek, and for raw without a
-/// capacity; the format's own for a damaged start.
+/// [`ImageError::Unsupported`] for formats that need a file that can seek, and where `len` is
+/// needed and not known; the format's own for a damaged start.
 pub fn open_stream(
     format: ImageFormat,
     reader: Box<dyn Read + Send>,
-    capacity: Option<u64>,
+    len: Option<u64>,
 ) -> Result<Box<dyn StreamImage>, ImageError> {
     match format {
         ImageFormat::Raw => {
-            let capacity = capacity.ok_or_else(|| {
+            let capacity = len.ok_or_else(|| {
                 ImageError::unsupported("a raw stream does not say how many bytes it has")
             })?;
             Ok(raw::open_stream(reader, capacity))
@@ -70,7 +75,8 @@ pub fn open_stream(
         ImageFormat::Qcow2 | ImageFormat::Vhdx | ImageFormat::Vdi => Err(ImageError::unsupported(
             format!("{format} cannot be read from a pipe: its tables are needed before its data"),
         )),
-        ImageFormat::Vmdk | ImageFormat::Vhd => Err(missing(format)),
+        ImageFormat::Vhd => vhd::open_stream(reader, len),
+        ImageFormat::Vmdk => Err(missing(format)),
     }
 }
 
@@ -83,9 +89,8 @@ pub fn create(format: ImageFormat, options: &WriteOptions) -> Result<Box<dyn For
     match format {
         ImageFormat::Raw => raw::create(options),
         ImageFormat::Qcow2 => qcow2::create(options),
-        ImageFormat::Vmdk | ImageFormat::Vhd | ImageFormat::Vhdx | ImageFormat::Vdi => {
-            Err(missing(format))
-        }
+        ImageFormat::Vhd => vhd::create(options),
+        ImageFormat::Vmdk | ImageFormat::Vhdx | ImageFormat::Vdi => Err(missing(format)),
     }
 }
 
@@ -97,9 +102,8 @@ pub fn resume(format: ImageFormat, state: &[u8]) -> Result<Box<dyn Format>, Imag
     match format {
         ImageFormat::Raw => raw::resume(state),
         ImageFormat::Qcow2 => qcow2::resume(state),
-        ImageFormat::Vmdk | ImageFormat::Vhd | ImageFormat::Vhdx | ImageFormat::Vdi => {
-            Err(missing(format))
-        }
+        ImageFormat::Vhd => vhd::resume(state),
+        ImageFormat::Vmdk | ImageFormat::Vhdx | ImageFormat::Vdi => Err(missing(format)),
     }
 }
 
@@ -117,9 +121,8 @@ pub fn check_capacity(
     let most = match format {
         ImageFormat::Raw => raw::max_capacity(),
         ImageFormat::Qcow2 => qcow2::max_capacity(block_size),
-        ImageFormat::Vmdk | ImageFormat::Vhd | ImageFormat::Vhdx | ImageFormat::Vdi => {
-            return Err(missing(format));
-        }
+        ImageFormat::Vhd => vhd::max_capacity(),
+        ImageFormat::Vmdk | ImageFormat::Vhdx | ImageFormat::Vdi => return Err(missing(format)),
     };
     match bytes.checked_next_multiple_of(SECTOR) {
         Some(padded) if padded <= most => Ok(padded),
