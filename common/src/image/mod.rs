@@ -15,6 +15,7 @@ pub mod registry;
 #[cfg(test)]
 pub mod testing;
 pub mod vhd;
+pub mod vhdx;
 mod write;
 
 pub use self::bytes::{ReadAt, Window};

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::image::testing::{Resume, TestFile, qemu_img, run_qemu_img, write_file};
 use crate::image::{
-    Block, Body, Extent, Format, Image, ImageError, NoSiblings, ReadAt, Siblings, Variant,
+    Block, Body, Extent, Format, Image, ImageError, NoSiblings, ReadAt, Sibling, Siblings, Variant,
     WriteOptions,
 };
 
@@ -68,6 +68,51 @@ pub fn qemu_bytes(format: &str, path: &Path) -> Vec<u8> {
     let (from, to) = (path.to_str().unwrap(), raw.to_str().unwrap());
     run_qemu_img(&["convert", "-f", format, "-O", "raw", from, to]);
     std::fs::read(raw).unwrap()
+}
+
+/// Asserts that an error is about damage and returns its text.
+pub fn corrupt(result: Result<impl Sized, ImageError>) -> String {
+    match result.err().unwrap() {
+        ImageError::Corrupt(text) | ImageError::Truncated(text) => text,
+        other => panic!("not damage: {other:?}"),
+    }
+}
+
+/// Overwrites a part of `file`.
+pub fn put(file: &mut [u8], at: usize, bytes: &[u8]) {
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+/// Files by name: the folder of differencing disks.
+#[derive(Debug, Clone, Default)]
+pub struct Files(Vec<(String, Bytes)>);
+
+impl Files {
+    /// A folder of these files.
+    pub fn new(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+        Self(files.into_iter().map(|(name, bytes)| (name, bytes.into())).collect())
+    }
+
+    /// Opens one of them as an image.
+    pub fn image(&self, open: Open, name: &str) -> Result<Box<dyn Image>, ImageError> {
+        let sibling = self.open(name)?;
+        open(sibling.file, sibling.folder)
+    }
+}
+
+impl Siblings for Files {
+    fn open(&self, name: &str) -> Result<Sibling, ImageError> {
+        let (name, bytes) = self
+            .0
+            .iter()
+            .find(|(known, _)| known == name)
+            .ok_or_else(|| ImageError::Outside(format!("{name:?} is not there")))?;
+        Ok(Sibling {
+            file: Arc::new(bytes.clone()),
+            folder: Arc::new(self.clone()),
+            name: name.clone(),
+        })
+    }
 }
 
 /// Runs qemu-io with one command after the other.

@@ -12,6 +12,8 @@ use crate::image::{Block, Body, Extent, Extents, Image, ImageError, ReadAt};
 pub enum Place {
     /// Nowhere; reads as zero.
     Hole,
+    /// Marked as zero.
+    Zero,
     /// In the image below, or nowhere where there is none.
     Below,
     /// In the file, from this offset on.
@@ -92,6 +94,7 @@ impl<'a, M: BlockMap> Walk<'a, M> {
         let mut end = end.min(self.range.end);
         let body = match place {
             Place::Hole => Body::Hole,
+            Place::Zero => Body::Zero,
             Place::Below => match self.map.below() {
                 Some(below) if at < below.capacity() => {
                     end = end.min(below.capacity());

@@ -3,15 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::image::blocks::{BlockMap, Place, SECTOR, Table, Width, Window, guid_text, walk};
+use crate::image::blocks::{BlockMap, CHAIN, Place, SECTOR, Table, Width, Window, guid_text, walk};
 use crate::image::{Extents, Image, ImageError, ImageFormat, ImageInfo, ReadAt, Siblings};
 
 use super::AZURE_UNIT;
 use super::header::{COOKIE, DYNAMIC_HEADER, DynamicHeader, FOOTER, Footer, Kind};
 use super::locator::Parent;
-
-/// Longest chain of differencing images.
-const CHAIN: usize = 64;
 
 /// The table's word for a block that is not there.
 pub(super) const UNUSED: u64 = 0xffff_ffff;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::image::blocks::{array, be32, be64};
+use crate::image::blocks::{add_names, array, be32, be64, utf16};
 use crate::image::{ImageError, ReadAt};
 
 use super::header::DYNAMIC_HEADER;
@@ -60,14 +60,6 @@ impl Parent {
     }
 }
 
-/// Text up to the first zero.
-fn utf16(bytes: &[u8], order: fn([u8; 2]) -> u16) -> String {
-    let units = bytes.chunks_exact(2).map(|pair| order(array(pair, 0)));
-    char::decode_utf16(units.take_while(|unit| *unit != 0))
-        .map(|found| found.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect()
-}
-
 /// The path of a `file://` URL.
 fn url_path(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
@@ -75,31 +67,13 @@ fn url_path(bytes: &[u8]) -> String {
     text.strip_prefix("file://").unwrap_or(text).to_owned()
 }
 
-/// The names to try for `path`: the path as it is (where it is not Windows' own), then the
-/// file's name alone, which is where a parent copied along with its child is.
-fn add_names(path: &str, names: &mut Vec<String>) {
-    let path = path.replace('\\', "/");
-    let path = path.trim_start_matches("./");
-    let last = path.rsplit('/').next().unwrap_or_default();
-    let path = if path.as_bytes().get(1) == Some(&b':') { "" } else { path };
-    for name in [path, last] {
-        if !name.is_empty() && !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_are_tried_from_the_relative_path_to_the_bare_name() {
-        let mut names = Vec::new();
-        add_names(".\\base\\parent.vhd", &mut names);
-        add_names("C:\\VMs\\base\\parent.vhd", &mut names);
-        add_names("/srv/other.vhd", &mut names);
-        assert_eq!(names, ["base/parent.vhd", "parent.vhd", "/srv/other.vhd", "other.vhd"]);
+    fn urls_of_files_are_paths() {
         assert_eq!(url_path(b"file://./parent.vhd\0"), "./parent.vhd");
+        assert_eq!(url_path(b"parent.vhd"), "parent.vhd");
     }
 }
