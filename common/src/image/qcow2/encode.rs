@@ -23,10 +23,12 @@ const CLUSTER_DEFAULT: u32 = 65_536;
 /// Compressed clusters of 2 MiB must start below this; no other limit of ours is larger.
 const CAPACITY_MAX: u64 = 1 << 49;
 
-/// Level of libdeflate whose output is about as long as that of qemu's zlib.
-const DEFLATE_LEVEL: u8 = 5;
+/// One of libdeflate's fast levels. On programs and texts this one makes images 3 % smaller than
+/// qemu's zlib does; level 1 is a sixth faster and of equal size, level 6 takes half as long again
+/// for another 3 %.
+const DEFLATE_LEVEL: u8 = 2;
 
-/// zstd's own usual level, which qemu takes too.
+/// zstd's own usual level, which qemu takes too: equal size.
 const ZSTD_LEVEL: u8 = 3;
 
 /// log2 of the refcount width in bits.
