@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{
     CompressionMethod, Format, Image, ImageError, ImageFormat, ReadAt, Siblings, StreamImage,
-    Variant, WriteOptions, qcow2, raw, vhd,
+    Variant, WriteOptions, qcow2, raw, vhd, vhdx,
 };
 
 /// Bytes at the front of a file that the formats' marks lie in.
@@ -26,7 +26,8 @@ pub fn detect(file: &dyn ReadAt) -> Result<Option<ImageFormat>, ImageError> {
     let is = |format: &ImageFormat| match format {
         ImageFormat::Raw => false,
         ImageFormat::Qcow2 => qcow2::probe(&head),
-        ImageFormat::Vmdk | ImageFormat::Vhdx | ImageFormat::Vdi => false,
+        ImageFormat::Vhdx => vhdx::probe(&head),
+        ImageFormat::Vmdk | ImageFormat::Vdi => false,
         ImageFormat::Vhd => vhd::probe(file),
     };
     // A fixed VHD is known by its last sector alone, which may lie inside an image of another
@@ -50,7 +51,8 @@ pub fn open(
         ImageFormat::Raw => Ok(raw::open(file)),
         ImageFormat::Qcow2 => qcow2::open(file, folder),
         ImageFormat::Vhd => vhd::open(file, folder),
-        ImageFormat::Vmdk | ImageFormat::Vhdx | ImageFormat::Vdi => Err(missing(format)),
+        ImageFormat::Vhdx => vhdx::open(file, folder),
+        ImageFormat::Vmdk | ImageFormat::Vdi => Err(missing(format)),
     }
 }
 
@@ -90,7 +92,8 @@ pub fn create(format: ImageFormat, options: &WriteOptions) -> Result<Box<dyn For
         ImageFormat::Raw => raw::create(options),
         ImageFormat::Qcow2 => qcow2::create(options),
         ImageFormat::Vhd => vhd::create(options),
-        ImageFormat::Vmdk | ImageFormat::Vhdx | ImageFormat::Vdi => Err(missing(format)),
+        ImageFormat::Vhdx => vhdx::create(options),
+        ImageFormat::Vmdk | ImageFormat::Vdi => Err(missing(format)),
     }
 }
 
@@ -103,7 +106,8 @@ pub fn resume(format: ImageFormat, state: &[u8]) -> Result<Box<dyn Format>, Imag
         ImageFormat::Raw => raw::resume(state),
         ImageFormat::Qcow2 => qcow2::resume(state),
         ImageFormat::Vhd => vhd::resume(state),
-        ImageFormat::Vmdk | ImageFormat::Vhdx | ImageFormat::Vdi => Err(missing(format)),
+        ImageFormat::Vhdx => vhdx::resume(state),
+        ImageFormat::Vmdk | ImageFormat::Vdi => Err(missing(format)),
     }
 }
 
@@ -122,7 +126,8 @@ pub fn check_capacity(
         ImageFormat::Raw => raw::max_capacity(),
         ImageFormat::Qcow2 => qcow2::max_capacity(block_size),
         ImageFormat::Vhd => vhd::max_capacity(),
-        ImageFormat::Vmdk | ImageFormat::Vhdx | ImageFormat::Vdi => return Err(missing(format)),
+        ImageFormat::Vhdx => vhdx::max_capacity(),
+        ImageFormat::Vmdk | ImageFormat::Vdi => return Err(missing(format)),
     };
     match bytes.checked_next_multiple_of(SECTOR) {
         Some(padded) if padded <= most => Ok(padded),
