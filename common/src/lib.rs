@@ -10,6 +10,7 @@ pub mod cancel;
 pub mod config;
 pub mod error;
 pub mod fs;
+pub mod history;
 pub mod image;
 pub mod output;
 pub mod package;

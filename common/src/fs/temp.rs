@@ -6,9 +6,10 @@
 //! `.disk.qcow2.hyper-lock`. The names follow from the final one alone, so that the next run
 //! finds them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +42,7 @@ impl Target {
     /// [`MAX_NAME`] bytes.
     pub fn new(path: &Path) -> Result<Self> {
         let subject = || path.display().to_string();
-        let folder = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).ends_with(b"/");
+        let folder = path.as_os_str().as_bytes().ends_with(b"/");
         let name = match path.file_name() {
             Some(name) if !folder => name.to_owned(),
             _ => return Err(Error::usage("this names no file to write").with_subject(subject())),
@@ -51,6 +52,14 @@ impl Target {
             return Err(Error::usage(words).with_subject(subject()));
         }
         Ok(Self { path: path.to_owned(), name })
+    }
+
+    /// The target that a temporary name made by this type belongs to; `None` for any other name.
+    pub fn of_temporary(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.as_bytes().strip_prefix(b".")?;
+        let suffixes = [PARTIAL_SUFFIX, STATE_SUFFIX, LOCK_SUFFIX];
+        let name = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix.as_bytes()))?;
+        Self::new(&path.with_file_name(OsStr::from_bytes(name))).ok()
     }
 
     /// The final path.

@@ -148,3 +148,19 @@ fn what_names_no_file_is_refused() {
     let bare = Target::new(Path::new("a.raw")).unwrap();
     assert_eq!(bare.partial_path(), Path::new(".a.raw.hyper-partial"));
 }
+
+#[test]
+fn temporary_names_lead_back_to_their_target() {
+    let target = Target::new(Path::new("/x/a.raw")).unwrap();
+    for path in [target.partial_path(), target.state_path(), target.lock_path()] {
+        assert_eq!(Target::of_temporary(&path).unwrap(), target);
+    }
+    let odd = Path::new(OsStr::from_bytes(b"/x/\xff.raw"));
+    let odd = Target::new(odd).unwrap();
+    assert_eq!(Target::of_temporary(&odd.partial_path()).unwrap(), odd);
+    for other in ["/x/a.raw", "/x/a.hyper-partial", "/x/.hyper-partial", "/x/..hyper-partial", "/"]
+    {
+        let found = Target::of_temporary(Path::new(other));
+        assert!(found.is_none(), "{other}: {found:?}");
+    }
+}

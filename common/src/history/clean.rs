@@ -1,0 +1,171 @@
+//! Removing what runs left behind that were killed, interrupted or failed.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::entry::{Outcome, Thing};
+use super::filter::RunFilter;
+use super::journal::{Journal, lock_path};
+use super::query::Runs;
+use crate::error::{ErrorKind, Result, one_line};
+use crate::fs::Target;
+use crate::output::{Cell, Column, Record};
+
+/// What became of something left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It is gone.
+    Removed,
+    /// It would go.
+    WouldRemove,
+    /// It stays; the reason says why.
+    Kept,
+}
+
+/// Something that a run left behind: `hyper.leftover/v1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Leftover {
+    /// The run's id.
+    pub run: String,
+    /// How that run ended.
+    pub outcome: Outcome,
+    /// What it left.
+    pub thing: Thing,
+    /// What became of it.
+    pub fate: Fate,
+    /// Why it stays.
+    pub reason: Option<String>,
+}
+
+impl Record for Leftover {
+    const SCHEMA: &'static str = "hyper.leftover/v1";
+
+    const COLUMNS: &'static [Column] = &[
+        Column::text("fate", "FATE"),
+        Column::text("thing", "THING").width(40),
+        Column::text("run", "RUN").width(24),
+        Column::text("outcome", "OUTCOME"),
+        Column::text("reason", "REASON"),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        let fate = match self.fate {
+            Fate::Removed => "removed",
+            Fate::WouldRemove => "would remove",
+            Fate::Kept => "kept",
+        };
+        vec![
+            fate.into(),
+            Cell::text(self.thing.to_string()),
+            Cell::text(&self.run),
+            self.outcome.name().into(),
+            self.reason.clone().into(),
+        ]
+    }
+
+    fn name(&self) -> String {
+        self.thing.to_string()
+    }
+}
+
+/// Goes through the runs in the journal `dir` that are over and tells `each` what they left and
+/// what became of it, newest run first. With `dry_run` nothing is changed. A local file is only
+/// removed where its name is one of [`crate::fs::Target`]'s, its folder is where the journal
+/// says, and no living run works on it; remote things are left to their provider. What is gone is
+/// noted, so that it is not looked for again.
+///
+/// # Errors
+/// What the operating system said about the journal; what `each` answers. A file that cannot be
+/// removed is no error but [`Fate::Kept`].
+pub fn clean(
+    dir: &Path,
+    dry_run: bool,
+    each: &mut dyn FnMut(Leftover) -> Result<()>,
+) -> Result<()> {
+    let journal = if dry_run { None } else { Some(Journal::open(dir)?) };
+    let mut seen = HashSet::new();
+    for run in Runs::open(dir, RunFilter::default())? {
+        let run = run?;
+        if run.outcome == Outcome::Running {
+            continue;
+        }
+        let mut all_gone = true;
+        for thing in run.leftovers {
+            let found = match &thing {
+                Thing::File { path } => look(path),
+                Thing::Remote { .. } => Found::Kept(
+                    "only its provider can remove it; the next run on that machine does".into(),
+                ),
+            };
+            let (fate, reason) = match found {
+                Found::Gone => {
+                    note_gone(journal.as_ref(), &run.id, &thing)?;
+                    continue;
+                }
+                _ if !seen.insert(thing.clone()) => continue,
+                Found::Kept(reason) => (Fate::Kept, Some(reason)),
+                Found::There(_) if dry_run => (Fate::WouldRemove, None),
+                Found::There(target) => match remove(&target) {
+                    None => (Fate::Removed, None),
+                    Some(reason) => (Fate::Kept, Some(reason)),
+                },
+            };
+            match fate {
+                Fate::Removed => note_gone(journal.as_ref(), &run.id, &thing)?,
+                Fate::Kept | Fate::WouldRemove => all_gone = false,
+            }
+            each(Leftover { run: run.id.clone(), outcome: run.outcome, thing, fate, reason })?;
+        }
+        if run.outcome == Outcome::Lost && all_gone && !dry_run {
+            // Nobody holds it and nobody will.
+            let _ = std::fs::remove_file(lock_path(dir, &run.id));
+        }
+    }
+    Ok(())
+}
+
+/// What stands where a run made a file.
+enum Found {
+    Gone,
+    There(Target),
+    Kept(String),
+}
+
+fn look(path: &Path) -> Found {
+    let Some(target) = Target::of_temporary(path) else {
+        return Found::Kept("its name is none that hyper gives to temporary files".into());
+    };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    match std::fs::canonicalize(folder) {
+        Ok(real) if real == folder => {}
+        Ok(_) => return Found::Kept("another folder stands where its folder was".into()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Found::Gone,
+        Err(e) => return Found::Kept(e.to_string()),
+    }
+    for name in [target.partial_path(), target.state_path(), target.lock_path()] {
+        match std::fs::symlink_metadata(&name) {
+            Ok(found) if found.is_file() => return Found::There(target),
+            Ok(_) => return Found::Kept("it is not a plain file".into()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Found::Kept(e.to_string()),
+        }
+    }
+    Found::Gone
+}
+
+/// Removes what stands beside the final name; answers with the reason where it cannot.
+fn remove(target: &Target) -> Option<String> {
+    match target.claim() {
+        Ok(claim) => claim.discard().map(|left| format!("cannot remove {left}")),
+        Err(error) if error.kind() == ErrorKind::Conflict => Some(error.message().to_owned()),
+        Err(error) => Some(one_line(&error)),
+    }
+}
+
+fn note_gone(journal: Option<&Journal>, run: &str, thing: &Thing) -> Result<()> {
+    journal.map_or(Ok(()), |journal| journal.note_removed(run, thing))
+}
