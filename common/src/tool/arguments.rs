@@ -7,7 +7,7 @@ use clap::{ArgMatches, FromArgMatches};
 use super::command::{Caller, command_for};
 use super::{Tool, layers};
 use crate::config::{Config, FlagDefaults};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What became of the arguments.
 pub enum Parsed {
@@ -138,9 +138,20 @@ pub fn leaf(matches: &ArgMatches) -> &ArgMatches {
     leaf
 }
 
-/// The first line of clap's words, without its label.
-pub fn words_of(error: &clap::Error) -> String {
+/// A mistake in the arguments as an error: clap's first paragraph in one line, its tips and the
+/// usage as hints.
+pub fn mistake(error: &clap::Error) -> Error {
     let text = error.render().to_string();
-    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("wrong arguments");
-    line.trim_start_matches("error: ").to_owned()
+    let mut paragraphs =
+        text.split("\n\n").map(|it| it.split_whitespace().collect::<Vec<_>>().join(" "));
+    let first = paragraphs.next().unwrap_or_default();
+    let mut mistake = Error::usage(first.trim_start_matches("error: "));
+    for paragraph in paragraphs {
+        if let Some(tip) = paragraph.strip_prefix("tip: ") {
+            mistake = mistake.with_hint(tip);
+        } else if let Some(usage) = paragraph.strip_prefix("Usage: ") {
+            mistake = mistake.with_hint(format!("usage: {usage}"));
+        }
+    }
+    mistake
 }

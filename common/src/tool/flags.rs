@@ -11,6 +11,7 @@ use crate::config::{Config, ContextConfig};
 use crate::error::{Error, Result};
 use crate::output::OutputFormat;
 use crate::progress::ProgressMode;
+use crate::time::parse_duration;
 use crate::vm::{VmFilter, VmMatch, VmStatus, parse_bytes};
 
 /// `-o`: the format of records. Read by the frame.
@@ -155,18 +156,4 @@ pub struct DryRunFlags {
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
-}
-
-/// A time span such as `90s`, `5m`, `2h30m` or `1d`; a bare number counts seconds.
-///
-/// # Errors
-/// A clause that says what is wrong, fit for clap.
-pub fn parse_duration(text: &str) -> std::result::Result<Duration, String> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    let wrong = || format!("{text:?} is no time span (try 90s, 5m, 2h30m)");
-    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
-    let options = jiff::SpanRelativeTo::days_are_24_hours();
-    span.to_duration(options).ok().and_then(|span| Duration::try_from(span).ok()).ok_or_else(wrong)
 }

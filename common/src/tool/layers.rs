@@ -119,6 +119,9 @@ fn check(arg: &Arg, flag: &str, values: &[String]) -> std::result::Result<(), St
     }
     let probe = Arg::new("probe")
         .long(flag.to_owned())
+        .value_name(
+            arg.get_value_names().and_then(|names| names.first()).cloned().unwrap_or_default(),
+        )
         .value_parser(arg.get_value_parser().clone())
         .action(ArgAction::Append);
     let words = values.iter().map(|value| format!("--{flag}={value}"));
@@ -126,5 +129,5 @@ fn check(arg: &Arg, flag: &str, values: &[String]) -> std::result::Result<(), St
     command
         .try_get_matches_from(words)
         .map(drop)
-        .map_err(|error| super::arguments::words_of(&error))
+        .map_err(|error| super::arguments::mistake(&error).message().to_owned())
 }

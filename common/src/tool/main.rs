@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::error::ErrorKind as ClapError;
 use clap::{ArgMatches, FromArgMatches};
 
-use super::arguments::{Parsed, leaf, parse, words_of};
+use super::arguments::{Parsed, leaf, mistake, parse};
 use super::context::Context;
 use super::remarks::Remarks;
 use super::report::{ErrorForm, report};
@@ -88,9 +88,9 @@ impl Shared {
 }
 
 fn run<T: Tool>(matches: &ArgMatches, config: Config, shared: Shared) -> Result<()> {
-    let args =
-        T::Args::from_arg_matches(matches).map_err(|error| Error::usage(words_of(&error)))?;
+    let args = T::Args::from_arg_matches(matches).map_err(|error| mistake(&error))?;
     log(shared.verbose);
+    tracing::info!("configuration: {}", config.path().display());
     let request = T::request(args, &config)?;
     let remarks = Remarks::new(T::NAME, shared.quiet);
     let mut context = Context {
@@ -142,13 +142,11 @@ fn log(verbose: u8) {
 
 /// Prints help, version or a mistake in the arguments.
 fn print_words(name: &str, error: &clap::Error, form: ErrorForm) -> u8 {
-    if error.use_stderr() && form == ErrorForm::Machine {
-        return report(name, &Error::usage(words_of(error)), form);
+    let help = ClapError::DisplayHelpOnMissingArgumentOrSubcommand;
+    if error.use_stderr() && (error.kind() != help || form == ErrorForm::Machine) {
+        return report(name, &mistake(error), form);
     }
     // Help into a pipe that nobody reads any more is no failure.
     let _ = error.print();
-    match error.kind() {
-        ClapError::DisplayHelp | ClapError::DisplayVersion => 0,
-        _ => ErrorKind::Usage.exit_status(),
-    }
+    if error.use_stderr() { ErrorKind::Usage.exit_status() } else { 0 }
 }

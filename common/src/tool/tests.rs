@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
-use super::arguments::{leaf, words_of};
-use super::flags::{ContextFlags, OutputFlags, ProgressFlags, parse_duration};
+use super::arguments::{leaf, mistake};
+use super::flags::{ContextFlags, OutputFlags, ProgressFlags};
 #[cfg(debug_assertions)]
 use super::neutralise;
 use super::{ErrorForm, layers};
@@ -48,7 +48,8 @@ fn parse(
     let command =
         layers::apply(command(), &variable, defaults).map_err(|error| one_line(&error))?;
     let argv = std::iter::once("probe").chain(argv.iter().copied());
-    let matches = command.try_get_matches_from(argv).map_err(|error| words_of(&error))?;
+    let matches =
+        command.try_get_matches_from(argv).map_err(|error| mistake(&error).message().to_owned())?;
     Everything::from_arg_matches(leaf(&matches)).map_err(|error| error.to_string())
 }
 
@@ -163,14 +164,4 @@ fn the_form_of_an_early_error_is_guessed() {
     assert_eq!(guess(&["x"], Some("json")), ErrorForm::Machine);
     assert_eq!(guess(&["x", "--", "-ojson"], None), ErrorForm::Human);
     assert_eq!(guess(&["x", "-o", "xml"], None), ErrorForm::Human);
-}
-
-#[test]
-fn durations_read_as_people_write_them() {
-    for (text, seconds) in [("90", 90), ("90s", 90), ("5m", 300), ("2h30m", 9000), ("1d", 86400)] {
-        assert_eq!(parse_duration(text).unwrap().as_secs(), seconds, "{text}");
-    }
-    for text in ["", "soon", "-5m", "5 parsecs"] {
-        assert!(parse_duration(text).unwrap_err().contains("try 90s"), "{text}");
-    }
 }

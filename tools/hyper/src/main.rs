@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `hyper`; see the library of the package.
+
+fn main() -> std::process::ExitCode {
+    hyper_cli::main()
+}
