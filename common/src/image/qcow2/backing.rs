@@ -12,6 +12,9 @@ use crate::image::{
 /// Longest chain that is followed, as in QEMU's own recursion limit; a loop ends here too.
 const DEPTH_MAX: u32 = 200;
 
+/// How errors of backing files begin.
+const BACKING: &str = "backing file ";
+
 /// Opens the backing file that `header` names. `depth` counts the images above it.
 ///
 /// # Errors
@@ -78,9 +81,12 @@ fn format_of(word: &str) -> Result<ImageFormat, ImageError> {
     })
 }
 
-/// Says in which file of the chain something is wrong.
+/// Says in which file of the chain something is wrong. The lowest name is enough: what the files
+/// above it are called would only repeat.
 fn within(name: &str, error: ImageError) -> ImageError {
-    let say = |text: String| format!("backing file {name:?}: {text}");
+    let say = |text: String| {
+        if text.starts_with(BACKING) { text } else { format!("{BACKING}{name:?}: {text}") }
+    };
     match error {
         ImageError::Corrupt(text) => ImageError::Corrupt(say(text)),
         ImageError::Truncated(text) => ImageError::Truncated(say(text)),

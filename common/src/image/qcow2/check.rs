@@ -23,7 +23,7 @@ const BITMAPS_MAX: u32 = 65_535;
 /// # Errors
 /// The first damage.
 pub fn check(image: &Qcow2) -> Result<Vec<String>, ImageError> {
-    let mut findings = Checker::new(image)?.run()?;
+    let mut findings = check_alone(image, WINDOW)?;
     if let Some(backing) = &image.backing {
         let below = backing.check()?;
         findings.extend(below.into_iter().map(|text| format!("backing file: {text}")));
@@ -31,11 +31,21 @@ pub fn check(image: &Qcow2) -> Result<Vec<String>, ImageError> {
     Ok(findings)
 }
 
+/// Checks `image` without what lies below it, `window` clusters at a time.
+///
+/// # Errors
+/// The first damage.
+pub fn check_alone(image: &Qcow2, window: u64) -> Result<Vec<String>, ImageError> {
+    Checker::new(image, window)?.run()
+}
+
 /// A table of 64-bit entries: file offset and number of entries.
 type Table = (u64, u64);
 
 struct Checker<'a> {
     image: &'a Qcow2,
+    /// Clusters that are counted at a time.
+    window: u64,
     clusters: u64,
     /// What is never shared: file offset and length in bytes.
     exclusive: Vec<(u64, u64)>,
@@ -54,12 +64,13 @@ struct Tally {
 }
 
 impl<'a> Checker<'a> {
-    fn new(image: &'a Qcow2) -> Result<Self, ImageError> {
+    fn new(image: &'a Qcow2, window: u64) -> Result<Self, ImageError> {
         let header = &image.header;
         let file_len = image.file.len();
         let (snapshots, table_len) = read_snapshots(&*image.file, header)?;
         let mut checker = Self {
             image,
+            window,
             clusters: file_len.div_ceil(header.cluster()),
             exclusive: vec![(0, header.cluster())],
             l1: vec![(header.l1_offset, header.l1_size)],
@@ -126,14 +137,19 @@ impl<'a> Checker<'a> {
     fn run(mut self) -> Result<Vec<String>, ImageError> {
         let mut first = 0;
         while first < self.clusters {
-            let mut window = Window::new(self.image.header.cluster_bits, first, self.clusters);
+            let mut window = self.window_at(first);
             self.count_tables(&mut window)?;
             self.count_clusters(&mut window)?;
             self.compare(&window)?;
-            first += WINDOW;
+            first += self.window;
         }
         self.leaks_past_the_end()?;
         Ok(self.findings())
+    }
+
+    fn window_at(&self, first: u64) -> Window {
+        let len = self.window.min(self.clusters - first);
+        Window::new(self.image.header.cluster_bits, first, len as usize)
     }
 
     /// Counts everything but guest clusters.
@@ -179,7 +195,7 @@ impl<'a> Checker<'a> {
         }
         let mut first = 0;
         while first < self.clusters {
-            let mut tables = Window::new(header.cluster_bits, first, self.clusters);
+            let mut tables = self.window_at(first);
             for (number, table) in self.l1.iter().enumerate() {
                 // EXCLUSIVE stands for: reachable from the active L1 table.
                 let marks = if number == 0 { EXCLUSIVE } else { 0 };
@@ -193,7 +209,7 @@ impl<'a> Checker<'a> {
             for (index, times, marks) in tables.iter().filter(|(_, times, _)| *times > 0) {
                 self.count_l2(window, index << header.cluster_bits, times, marks != 0)?;
             }
-            first += WINDOW;
+            first += self.window;
         }
         Ok(())
     }

@@ -34,9 +34,8 @@ pub struct Window {
 }
 
 impl Window {
-    /// Nothing counted yet, for the window at cluster `first` of a file of `clusters` clusters.
-    pub fn new(bits: u32, first: u64, clusters: u64) -> Self {
-        let len = WINDOW.min(clusters - first) as usize;
+    /// Nothing counted yet, for `len` clusters of 2^`bits` bytes from cluster `first` on.
+    pub fn new(bits: u32, first: u64, len: usize) -> Self {
         Self { bits, first, counts: vec![0; len], marks: vec![0; len] }
     }
 

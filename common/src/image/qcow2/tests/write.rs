@@ -34,7 +34,7 @@ fn ways(capacity: u64) -> Vec<WriteOptions> {
 #[test]
 fn qemu_img_reads_what_is_written_whatever_the_size_and_cluster() {
     let scratch = Scratch::new();
-    for (seed, capacity) in [(1, 0), (2, 512), (3, 65_536 * 3), (4, 5_000_192), (5, 40_000_000)] {
+    for (seed, capacity) in [(1, 0), (2, 512), (3, 65_536 * 3), (4, 5_000_192), (5, 13_000_192)] {
         let capacity = capacity / 512 * 512;
         let (extents, bytes) = scattered(seed, capacity);
         for way in ways(capacity) {
@@ -173,6 +173,47 @@ fn zeros_stay_zeros_and_share_their_table() {
     let extents: Vec<_> = image.extents(range.clone()).map(Result::unwrap).collect();
     assert!(extents.len() == 1 && matches!(extents[0].body, Body::Zero));
     assert_eq!(extents[0].range, range);
+}
+
+#[test]
+fn holes_zeros_and_data_are_told_apart_by_all_readers() {
+    let scratch = Scratch::new();
+    let unit = 65_536u64;
+    let kinds = ["hole", "zero", "data", "zero", "hole", "data", "data", "hole"];
+    let extents: Vec<_> = kinds
+        .iter()
+        .zip(0..)
+        .map(|(kind, number)| {
+            let body = match *kind {
+                "hole" => Body::Hole,
+                "zero" => Body::Zero,
+                _ => Body::Data(Block::Plain(vec![number as u8; unit as usize].into())),
+            };
+            Extent { range: number * unit..(number + 1) * unit, body }
+        })
+        .collect();
+    let capacity = unit * kinds.len() as u64;
+    for way in [options(capacity), compressed(capacity, CompressionMethod::Zlib)] {
+        let written = write_image(create(&way).unwrap(), capacity, extents.clone());
+        let path = scratch.write("kinds.qcow2", &written);
+        let image = scratch.open("kinds.qcow2").unwrap();
+        for extent in image.extents(0..capacity) {
+            let extent = extent.unwrap();
+            let kind = match extent.body {
+                Body::Hole => "hole",
+                Body::Zero => "zero",
+                Body::Data(_) => "data",
+            };
+            for number in extent.range.start / unit..extent.range.end / unit {
+                assert_eq!(kind, kinds[number as usize]);
+            }
+        }
+        let map = run_qemu_img(&["map", "--output=json", &path]);
+        let count = |what: &str| map.matches(what).count();
+        assert_eq!(count("\"present\": false"), 3, "{map}");
+        assert_eq!(count("\"present\": true, \"zero\": true"), 2, "{map}");
+        assert!(count("\"data\": true") >= 2, "{map}");
+    }
 }
 
 #[test]
