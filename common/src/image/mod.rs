@@ -14,6 +14,7 @@ mod read;
 pub mod registry;
 #[cfg(test)]
 pub mod testing;
+pub mod vdi;
 pub mod vhd;
 pub mod vhdx;
 mod write;
