@@ -45,6 +45,8 @@ pub fn command_for<T: Tool>(caller: Caller) -> Command {
         .bin_name(format!("{} {short}", caller.words()))
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_subcommand(true)
+        .subcommand_value_name("VERB")
+        .subcommand_help_heading("Verbs")
         .after_help(examples(T::EXAMPLES, caller))
         .max_term_width(100);
     match catalogue::summary(T::NAME) {

@@ -1,1 +1,74 @@
-fn main() {}
+//! `cargo xtask`: what is generated in this repository, and what is checked beyond the compiler.
+//!
+//! - `gen` writes man pages, completions and the list of known flags from the tools' commands;
+//!   `gen --check` only says which of them are stale.
+//! - `lint` checks the layers of `common` and the sizes of files.
+
+mod completion;
+mod exit_status;
+mod generate;
+mod lint;
+mod man;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use hyper_common::error::Result;
+use hyper_common::tool::{ErrorForm, report};
+
+/// Generate and check what belongs to the repository
+#[derive(Debug, Parser)]
+#[command(name = "xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Write man pages, completions and the list of known flags
+    Gen {
+        /// Write nothing; fail when something is not what it should be
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check the layers of the common crate and the sizes of files
+    Lint,
+}
+
+/// The commands of all programs, by program name. A new tool has its line here.
+fn commands() -> Vec<(&'static str, clap::Command)> {
+    vec![("hyper", hyper_cli::command()), ("hyper-context", hyper_context::command())]
+}
+
+fn main() -> ExitCode {
+    let root = root();
+    let done = match Cli::parse().task {
+        Task::Gen { check } => generate::run(&root, check),
+        Task::Lint => lint::run(&root),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(report("xtask", &error, ErrorForm::Human)),
+    }
+}
+
+/// The repository that this program was built from.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+/// Prints a line for whoever runs it.
+fn say(line: &str) {
+    use std::io::Write;
+    // Nobody listening is no failure.
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// What went wrong with a file, in hyper's own error type.
+fn io<T>(result: std::io::Result<T>, doing: &str, path: &Path) -> Result<T> {
+    use hyper_common::error::Error;
+    result.map_err(|error| Error::io(doing, error).with_subject(path.display().to_string()))
+}
