@@ -63,6 +63,8 @@ settle_v2v() {
 	cp "$1/usr/share/base-passwd/group.master" "$1/etc/group"
 	ln -sf mawk "$1/usr/bin/awk"
 	ln -sf /proc/mounts "$1/etc/mtab"
+	# A link to a folder of /var, which stays the host's.
+	cp --remove-destination "$1/var/lib/usbutils/usb.ids" "$1/usr/share/misc/"
 	version=$(basename "$1"/lib/modules/*)
 	run_depmod "$1" "$version"
 }
