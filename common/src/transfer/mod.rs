@@ -8,6 +8,7 @@
 //!
 //! Nothing here knows a platform, a terminal or a flag.
 
+mod artifact;
 mod buffer;
 mod content;
 mod copy;
@@ -27,6 +28,7 @@ mod worker;
 mod writer;
 mod zero;
 
+pub use self::artifact::{Destination, ImagePlan, ImageSource, WrittenImage};
 pub use self::content::{Content, ContentSum};
 pub use self::copy::{CopyDone, Watcher};
 pub use self::disk::{DiskDone, DiskTask, Target};

@@ -1,0 +1,356 @@
+//! One image file as a whole: begun anew or gone on with, written, read back, held until its run
+//! gives it the final name.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::disk::blocking;
+use super::{
+    Checkpoint, Checkpointing, Complete, Content, DiskDone, DiskTask, Engine, FileSum, Progress,
+    State, SumKind, Target,
+};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::fs::{Claim, Target as Place, write_atomic};
+use crate::image::{Image, ImageFormat, NoSiblings, WriteOptions, registry};
+use crate::progress::{DiskEnd, DiskProgress, Phase};
+use crate::provider::ExtentStream;
+use crate::sink::{FileSink, Sink};
+
+/// Time between checkpoints: what a kill costs at the most, besides the time since the last one
+/// was due.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+
+/// A disk that can be read from any multiple of its block size on.
+pub struct ImageSource {
+    /// How messages call it.
+    pub name: String,
+    /// Guest bytes; need not be a multiple of 512.
+    pub capacity: u64,
+    /// See [`crate::provider::DiskInfo::block_size`].
+    pub block_size: u32,
+    /// Changes whenever the content may have changed.
+    pub identity: String,
+    /// Its extents over a range.
+    pub read: Box<dyn Fn(Range<u64>) -> ExtentStream + Send + Sync>,
+}
+
+impl std::fmt::Debug for ImageSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ImageSource({}, {} bytes)", self.name, self.capacity)
+    }
+}
+
+/// How an image is written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImagePlan {
+    /// The format.
+    pub format: ImageFormat,
+    /// The format's options; the capacity is the padded one of [`registry::check_capacity`].
+    pub options: WriteOptions,
+    /// The file checksum to make.
+    pub sum: Option<SumKind>,
+    /// Whether the image is read back and compared with what was read from the source.
+    pub verify: bool,
+    /// Whether the content checksum is wanted for its own sake.
+    pub content: bool,
+    /// See [`DiskTask::trust_source`].
+    pub trust_source: bool,
+    /// See [`DiskTask::recompress`].
+    pub recompress: bool,
+    /// Whether a file under the final name is replaced.
+    pub overwrite: bool,
+    /// Whether the image waits for others before it is named, and a later run may reuse it whole.
+    pub hold: bool,
+}
+
+/// Where an image is written.
+#[derive(Debug, Clone)]
+pub enum Destination {
+    /// A local file; can be gone on with.
+    File(PathBuf),
+    /// A pipe, or a member of a package.
+    Sink(Arc<dyn Sink>),
+}
+
+/// An image that is complete but, if it is a file, not yet named.
+#[derive(Debug)]
+pub struct WrittenImage {
+    /// Where it is.
+    pub sink: Arc<dyn Sink>,
+    /// Length of the file in bytes.
+    pub size: u64,
+    /// The file checksum, where asked for.
+    pub sum: Option<FileSum>,
+    /// What it holds, where asked for.
+    pub content: Option<Content>,
+    /// Guest bytes that were neither hole nor zero.
+    pub data_bytes: u64,
+    /// Whether it was read back and found equal.
+    pub verified: bool,
+    /// Guest bytes that an earlier run had done.
+    pub reused_bytes: u64,
+    /// What the check of its structure found that does no harm.
+    pub findings: Vec<String>,
+}
+
+impl Engine {
+    /// Writes `source` as an image. A file that an interrupted run left is gone on with, provided
+    /// that source and plan are the same.
+    ///
+    /// # Errors
+    /// `Conflict` where the file exists or another run writes it; the engine's own. A file from
+    /// which a later run can go on stays; any other is removed.
+    pub async fn write_image(
+        &self,
+        source: &ImageSource,
+        plan: &ImagePlan,
+        to: Destination,
+        progress: Arc<dyn DiskProgress>,
+    ) -> Result<WrittenImage> {
+        let recipe = Recipe::new(source, plan);
+        let begun = match to {
+            Destination::Sink(sink) => Begun::anew(sink, None),
+            Destination::File(path) => {
+                let (recipe, overwrite) = (recipe.clone(), plan.overwrite);
+                blocking(move || begin_file(&path, overwrite, &recipe)).await?
+            }
+        };
+        let (sink, file) = (begun.sink.clone(), begun.file.clone());
+        let outcome = self.write_begun(source, plan, recipe, begun, progress.clone()).await;
+        if let (Err(error), Some(file)) = (&outcome, file) {
+            // What damaged bytes or a bug led to is not worth going on with.
+            let spoilt = matches!(error.kind(), ErrorKind::Integrity | ErrorKind::Internal);
+            blocking(move || {
+                if spoilt || !file.can_go_on() {
+                    sink.abort();
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        progress.finish(match &outcome {
+            Ok(done) if done.reused_bytes >= source.capacity => DiskEnd::Reused,
+            Ok(_) => DiskEnd::Done,
+            Err(_) => DiskEnd::Failed,
+        });
+        outcome
+    }
+
+    async fn write_begun(
+        &self,
+        source: &ImageSource,
+        plan: &ImagePlan,
+        recipe: Recipe,
+        begun: Begun,
+        progress: Arc<dyn DiskProgress>,
+    ) -> Result<WrittenImage> {
+        let Begun { sink, file, from } = begun;
+        let (done, reused_bytes) = match from {
+            Some(Progress::Complete(done)) => {
+                let Complete { size, sum, content, data_bytes } = done;
+                (DiskDone { content, sum, size, data_bytes }, source.capacity)
+            }
+            Some(Progress::Part(from)) => {
+                let reused = from.position;
+                let task = self.task(source, plan, &recipe, &sink, file.as_ref(), Some(from), &progress)?;
+                (self.run(task).await?, reused)
+            }
+            None => {
+                let task = self.task(source, plan, &recipe, &sink, file.as_ref(), None, &progress)?;
+                (self.run(task).await?, 0)
+            }
+        };
+        if let Some(place) = file.filter(|_| plan.hold && reused_bytes < source.capacity) {
+            let complete = Complete {
+                size: done.size,
+                sum: done.sum.clone(),
+                content: done.content.clone(),
+                data_bytes: done.data_bytes,
+            };
+            let sink = sink.clone();
+            let state = recipe.state(Progress::Complete(complete));
+            blocking(move || sink.sync().and_then(|()| place.store(&state))).await?;
+        }
+        let mut findings = Vec::new();
+        if plan.verify {
+            progress.phase(Phase::Verify);
+            findings = self.verify_written(source, plan, &sink, &done, progress).await?;
+        }
+        Ok(WrittenImage {
+            sink,
+            size: done.size,
+            sum: done.sum,
+            content: done.content,
+            data_bytes: done.data_bytes,
+            verified: plan.verify,
+            reused_bytes,
+            findings,
+        })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call, whose parts all differ")]
+    fn task(
+        &self,
+        source: &ImageSource,
+        plan: &ImagePlan,
+        recipe: &Recipe,
+        sink: &Arc<dyn Sink>,
+        file: Option<&StateFile>,
+        from: Option<Checkpoint>,
+        progress: &Arc<dyn DiskProgress>,
+    ) -> Result<DiskTask> {
+        let format = match &from {
+            Some(from) => registry::resume(plan.format, &from.format)?,
+            None => registry::create(plan.format, &plan.options)?,
+        };
+        let start = from.as_ref().map_or(0, |from| from.position);
+        let target = Target {
+            format,
+            sink: sink.clone(),
+            sum: plan.sum,
+            checkpointing: file.map(|file| file.checkpointing(recipe.clone())),
+        };
+        let end = source.capacity;
+        Ok(DiskTask {
+            name: source.name.clone(),
+            source_capacity: end,
+            capacity: plan.options.capacity,
+            block_size: source.block_size,
+            extents: (source.read)(start.min(end)..end),
+            target: Some(target),
+            trust_source: plan.trust_source,
+            recompress: plan.recompress,
+            content: plan.content || plan.verify,
+            from,
+            progress: progress.clone(),
+        })
+    }
+
+    async fn verify_written(
+        &self,
+        source: &ImageSource,
+        plan: &ImagePlan,
+        sink: &Arc<dyn Sink>,
+        done: &DiskDone,
+        progress: Arc<dyn DiskProgress>,
+    ) -> Result<Vec<String>> {
+        let (Some(file), Some(content)) = (sink.read_back(), &done.content) else {
+            return Err(Error::usage("what went into a pipe cannot be verified"));
+        };
+        let format = plan.format;
+        let image: Arc<dyn Image> = blocking(move || {
+            Ok(registry::open(format, file, Arc::new(NoSiblings))?.into())
+        })
+        .await
+        .context(|| "read back what was written")?;
+        self.verify(&source.name, image, content, progress).await
+    }
+}
+
+/// What decides an artifact's bytes, in text.
+#[derive(Debug, Clone)]
+struct Recipe {
+    source: String,
+    plan: String,
+}
+
+impl Recipe {
+    fn new(source: &ImageSource, plan: &ImagePlan) -> Self {
+        let ImagePlan { format, options, sum, trust_source, recompress, .. } = plan;
+        let content = plan.content || plan.verify;
+        let version = env!("CARGO_PKG_VERSION");
+        Self {
+            source: format!("{} {}", source.capacity, source.identity),
+            plan: format!(
+                "{version} {format} {options:?} {sum:?} {trust_source} {recompress} {content}"
+            ),
+        }
+    }
+
+    fn state(&self, progress: Progress) -> State {
+        State { source: self.source.clone(), recipe: self.plan.clone(), progress }
+    }
+
+    fn fits(&self, state: &State) -> bool {
+        state.source == self.source && state.recipe == self.plan
+    }
+}
+
+/// The state file beside a partial file.
+#[derive(Debug, Clone)]
+struct StateFile(PathBuf);
+
+impl StateFile {
+    fn store(&self, state: &State) -> Result<()> {
+        write_atomic(&self.0, &state.to_bytes()?, 0o600)
+    }
+
+    fn can_go_on(&self) -> bool {
+        self.0.exists()
+    }
+
+    fn checkpointing(&self, recipe: Recipe) -> Checkpointing {
+        let file = self.clone();
+        Checkpointing {
+            every: CHECKPOINT_EVERY,
+            store: Arc::new(move |point| file.store(&recipe.state(Progress::Part(point)))),
+        }
+    }
+}
+
+/// A target that is open, and the point from which it goes on.
+struct Begun {
+    sink: Arc<dyn Sink>,
+    file: Option<StateFile>,
+    from: Option<Progress>,
+}
+
+impl Begun {
+    fn anew(sink: Arc<dyn Sink>, file: Option<StateFile>) -> Self {
+        Self { sink, file, from: None }
+    }
+}
+
+fn begin_file(path: &std::path::Path, overwrite: bool, recipe: &Recipe) -> Result<Begun> {
+    let place = Place::new(path)?;
+    let subject = || path.display().to_string();
+    if place.exists() && !overwrite {
+        return Err(Error::conflict("the file exists")
+            .with_subject(subject())
+            .with_hint("give --overwrite to replace it, or another name"));
+    }
+    let mut claim = place.claim()?;
+    let file = StateFile(place.state_path());
+    let state = std::fs::read(&file.0).ok().and_then(|bytes| State::from_bytes(&bytes));
+    if let Some(state) = state.filter(|state| recipe.fits(state)) {
+        match go_on(claim, overwrite, &state)? {
+            Ok(sink) => {
+                let from = Some(state.progress);
+                return Ok(Begun { sink: Arc::new(sink), file: Some(file), from });
+            }
+            Err(back) => claim = back,
+        }
+    }
+    let sink = FileSink::create(claim, overwrite).subject(subject)?;
+    Ok(Begun::anew(Arc::new(sink), Some(file)))
+}
+
+fn go_on(claim: Claim, overwrite: bool, state: &State) -> Result<std::result::Result<FileSink, Claim>> {
+    let written = match &state.progress {
+        Progress::Part(point) => point.written,
+        Progress::Complete(done) => done.size,
+    };
+    FileSink::resume(claim, overwrite, written)
+}
+
+impl WrittenImage {
+    /// Gives the image its final name.
+    ///
+    /// # Errors
+    /// `Conflict` where the name was taken meanwhile; `Io`.
+    pub fn commit(&self) -> Result<()> {
+        self.sink.commit()
+    }
+}
