@@ -21,6 +21,7 @@ mod neutralise;
 mod remarks;
 mod report;
 mod signals;
+pub mod write_flags;
 
 pub use self::command::command;
 pub use self::context::Context;
