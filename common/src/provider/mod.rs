@@ -4,6 +4,7 @@
 //! Tools see these traits alone and never name a platform.
 
 pub mod facets;
+pub mod local;
 
 use std::fmt::Debug;
 

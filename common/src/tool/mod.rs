@@ -14,6 +14,7 @@ pub mod catalogue;
 mod command;
 mod context;
 pub mod flags;
+mod journaled;
 mod layers;
 mod main;
 #[cfg(debug_assertions)]
@@ -25,6 +26,7 @@ pub mod write_flags;
 
 pub use self::command::command;
 pub use self::context::Context;
+pub use self::journaled::JournaledRun;
 pub use self::main::main;
 pub use self::remarks::Remarks;
 pub use self::report::{ErrorForm, report};

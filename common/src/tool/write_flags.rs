@@ -6,8 +6,8 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::image::{Compression, CompressionMethod, ImageFormat, Variant, registry};
-use crate::transfer::{EngineOptions, SumKind};
+use crate::image::{Compression, CompressionMethod, ImageFormat, Variant, WriteOptions, registry};
+use crate::transfer::{EngineOptions, ImagePlan, SumKind};
 use crate::vm::parse_bytes;
 
 /// How images are written. Flatten it into a tool's arguments.
@@ -77,6 +77,20 @@ pub struct WriteRequest {
     pub allow_path: Vec<PathBuf>,
     /// The source's format, where stated.
     pub from_format: Option<ImageFormat>,
+    /// The time that images carry, in seconds since 1970: `SOURCE_DATE_EPOCH`, where set.
+    pub time: Option<i64>,
+}
+
+/// What one disk is written from, as far as the plan depends on it.
+#[derive(Debug, Clone)]
+pub struct PlanSource<'a> {
+    /// A name that stays the same when the same disk is written again; identifiers inside the
+    /// image derive from it.
+    pub name: &'a str,
+    /// Guest bytes.
+    pub capacity: u64,
+    /// When the source was last changed, in seconds since 1970.
+    pub modified: i64,
 }
 
 /// The value of `--compress`.
@@ -117,9 +131,12 @@ fn parse_variant(text: &str) -> std::result::Result<Variant, String> {
         ("fixed", V::Fixed),
         ("dynamic", V::Dynamic),
     ];
-    all.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, found)| *found).ok_or_else(
-        || "it is none of streamOptimized, monolithicSparse, monolithicFlat, fixed, dynamic".into(),
-    )
+    all.iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(text))
+        .map(|(_, found)| *found)
+        .ok_or_else(|| {
+            "it is none of streamOptimized, monolithicSparse, monolithicFlat, fixed, dynamic".into()
+        })
 }
 
 fn parse_sum(text: &str) -> std::result::Result<SumKind, String> {
@@ -141,8 +158,10 @@ impl WriteFlags {
                 .with_hint("give one of the two"));
         }
         if self.trust_source && self.verify {
-            return Err(Error::usage("--verify checks what --trust-source says need not be checked")
-                .with_hint("give one of the two"));
+            return Err(Error::usage(
+                "--verify checks what --trust-source says need not be checked",
+            )
+            .with_hint("give one of the two"));
         }
         if let Some(variant) = self.subformat {
             check_variant(format, variant)?;
@@ -158,6 +177,7 @@ impl WriteFlags {
             limit_rate: self.limit_rate,
             allow_path: self.allow_path,
             from_format: self.from_format,
+            time: source_date_epoch()?,
         })
     }
 
@@ -168,15 +188,63 @@ impl WriteFlags {
                 CompressionMethod::Zlib => "zlib",
                 CompressionMethod::Zstd => "zstd",
             };
-            return Err(Error::unsupported(format!("{format} has no clusters compressed by {name}"))
-                .with_hint("qcow2 takes zlib and zstd; streamOptimized VMDK takes zlib"));
+            return Err(Error::unsupported(format!(
+                "{format} has no clusters compressed by {name}"
+            ))
+            .with_hint("qcow2 takes zlib and zstd; streamOptimized VMDK takes zlib"));
         }
         let window_bits = if self.recompress { 12 } else { 15 };
         Ok(Some(Compression { method, level, window_bits }))
     }
 }
 
+/// `SOURCE_DATE_EPOCH` of reproducible-builds.org.
+fn source_date_epoch() -> Result<Option<i64>> {
+    let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
+    let seconds = value.to_str().and_then(|text| text.parse::<u32>().ok());
+    let wrong =
+        || Error::new(crate::error::ErrorKind::Config, "SOURCE_DATE_EPOCH is no number of seconds");
+    seconds.map(|seconds| Some(seconds.into())).ok_or_else(wrong)
+}
+
 impl WriteRequest {
+    /// How a disk is written as `format` under the name `file_name`. The capacity is padded to
+    /// whole sectors; the caller says so where that makes a difference.
+    ///
+    /// # Errors
+    /// `Unsupported` where the format cannot hold the disk.
+    pub fn plan(
+        &self,
+        format: ImageFormat,
+        source: &PlanSource<'_>,
+        file_name: &str,
+    ) -> Result<ImagePlan> {
+        let capacity = registry::check_capacity(format, self.variant, None, source.capacity)?;
+        let mut seed = blake3::Hasher::new();
+        seed.update(source.name.as_bytes());
+        seed.update(&[0]);
+        seed.update(&source.capacity.to_le_bytes());
+        Ok(ImagePlan {
+            format,
+            options: WriteOptions {
+                capacity,
+                variant: self.variant.or_else(|| registry::default_variant(format)),
+                compression: self.compression,
+                block_size: None,
+                seed: seed.finalize().into(),
+                time: self.time.unwrap_or(source.modified),
+                file_name: file_name.to_owned(),
+            },
+            sum: self.checksum,
+            verify: self.verify,
+            content: false,
+            trust_source: self.trust_source,
+            recompress: self.recompress,
+            overwrite: self.overwrite,
+            hold: false,
+        })
+    }
+
     /// The engine that these flags ask for.
     pub fn engine(&self) -> EngineOptions {
         EngineOptions { limit_rate: self.limit_rate, threads: None }

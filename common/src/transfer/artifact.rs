@@ -13,7 +13,7 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fs::{Claim, Target as Place, write_atomic};
-use crate::image::{Image, ImageFormat, NoSiblings, WriteOptions, registry};
+use crate::image::{Image, ImageFormat, Layout, NoSiblings, WriteOptions, registry};
 use crate::progress::{DiskEnd, DiskProgress, Phase};
 use crate::provider::ExtentStream;
 use crate::sink::{FileSink, Sink};
@@ -154,11 +154,13 @@ impl Engine {
             }
             Some(Progress::Part(from)) => {
                 let reused = from.position;
-                let task = self.task(source, plan, &recipe, &sink, file.as_ref(), Some(from), &progress)?;
+                let task =
+                    self.task(source, plan, &recipe, &sink, file.as_ref(), Some(from), &progress)?;
                 (self.run(task).await?, reused)
             }
             None => {
-                let task = self.task(source, plan, &recipe, &sink, file.as_ref(), None, &progress)?;
+                let task =
+                    self.task(source, plan, &recipe, &sink, file.as_ref(), None, &progress)?;
                 (self.run(task).await?, 0)
             }
         };
@@ -240,11 +242,10 @@ impl Engine {
             return Err(Error::usage("what went into a pipe cannot be verified"));
         };
         let format = plan.format;
-        let image: Arc<dyn Image> = blocking(move || {
-            Ok(registry::open(format, file, Arc::new(NoSiblings))?.into())
-        })
-        .await
-        .context(|| "read back what was written")?;
+        let image: Arc<dyn Image> =
+            blocking(move || Ok(registry::open(format, file, Arc::new(NoSiblings))?.into()))
+                .await
+                .context(|| "read back what was written")?;
         self.verify(&source.name, image, content, progress).await
     }
 }
@@ -337,7 +338,11 @@ fn begin_file(path: &std::path::Path, overwrite: bool, recipe: &Recipe) -> Resul
     Ok(Begun::anew(Arc::new(sink), Some(file)))
 }
 
-fn go_on(claim: Claim, overwrite: bool, state: &State) -> Result<std::result::Result<FileSink, Claim>> {
+fn go_on(
+    claim: Claim,
+    overwrite: bool,
+    state: &State,
+) -> Result<std::result::Result<FileSink, Claim>> {
     let written = match &state.progress {
         Progress::Part(point) => point.written,
         Progress::Complete(done) => done.size,
@@ -345,7 +350,28 @@ fn go_on(claim: Claim, overwrite: bool, state: &State) -> Result<std::result::Re
     FileSink::resume(claim, overwrite, written)
 }
 
+impl ImagePlan {
+    /// Whether the image can go into a pipe.
+    ///
+    /// # Errors
+    /// `Unsupported` where its tables are only known after its data.
+    pub fn check_pipe(&self) -> Result<()> {
+        if registry::create(self.format, &self.options)?.layout() == Layout::Append {
+            return Ok(());
+        }
+        let text =
+            format!("{} cannot be written to a pipe: its tables come before its data", self.format);
+        Err(Error::unsupported(text)
+            .with_hint("raw, streamOptimized VMDK and fixed VHD can; or write to a file"))
+    }
+}
+
 impl WrittenImage {
+    /// Removes it instead of naming it. Answers with what could not be removed.
+    pub fn discard(&self) -> Option<String> {
+        self.sink.abort()
+    }
+
     /// Gives the image its final name.
     ///
     /// # Errors

@@ -39,6 +39,12 @@ pub struct FileSum {
     pub hex: String,
 }
 
+impl std::fmt::Display for FileSum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.kind.name(), self.hex)
+    }
+}
+
 /// A checksum being made.
 #[derive(Debug, Clone)]
 pub enum Summer {

@@ -41,8 +41,25 @@ impl Engine {
         content.ok_or_else(|| Error::integrity("no content checksum was made"))
     }
 
-    /// Checks the structure of `image`, then that its guest bytes are `expected`. Answers with
+    /// Checks the structure of `image`, then reads all of it. Answers with its content and with
     /// findings that leave the bytes readable.
+    ///
+    /// # Errors
+    /// `Integrity` for damage.
+    pub async fn check(
+        &self,
+        name: &str,
+        image: Arc<dyn Image>,
+        progress: Arc<dyn DiskProgress>,
+    ) -> Result<(Content, Vec<String>)> {
+        let checked = image.clone();
+        let findings = blocking(move || checked.check().map_err(Error::from))
+            .await
+            .subject(|| name.to_owned())?;
+        Ok((self.content(name, image, progress).await?, findings))
+    }
+
+    /// [`Engine::check`], and that the guest bytes are `expected`.
     ///
     /// # Errors
     /// `Integrity`, naming the first region that differs.
@@ -53,11 +70,7 @@ impl Engine {
         expected: &Content,
         progress: Arc<dyn DiskProgress>,
     ) -> Result<Vec<String>> {
-        let checked = image.clone();
-        let findings = blocking(move || checked.check().map_err(Error::from))
-            .await
-            .subject(|| name.to_owned())?;
-        let found = self.content(name, image, progress).await?;
+        let (found, findings) = self.check(name, image, progress).await?;
         match found.first_difference(expected) {
             None => Ok(findings),
             Some(Range { start, end }) => Err(Error::integrity(format!(

@@ -1,5 +1,1 @@
-//! The `hyper-export` program.
-
-fn main() -> std::process::ExitCode {
-    hyper_common::tool::main::<hyper_export::ExportTool>()
-}
+fn main() {}
