@@ -238,14 +238,15 @@ impl Engine {
         let mut fed = Ok(());
         let padding = Extent { range: task.source_capacity..task.capacity, body: Body::Hole };
         let mut tail = Some(padding).filter(|padding| !padding.is_empty());
-        if start >= task.source_capacity {
-            tail = tail.filter(|_| start == task.source_capacity);
+        if start > task.source_capacity {
+            tail = None;
         }
+        let mut extents = (&mut task.extents).fuse();
         loop {
             let batch = tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => { fed = self.cancel.check(); break }
-                batch = task.extents.next() => batch,
+                batch = extents.next() => batch,
             };
             let batch = match batch {
                 Some(Ok(batch)) => batch,

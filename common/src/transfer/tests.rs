@@ -38,7 +38,12 @@ impl DiskProgress for Seen {
 }
 
 fn stream(extents: Vec<Extent>) -> ExtentStream {
-    futures::stream::iter(extents.into_iter().map(|extent| Ok(vec![extent]))).boxed()
+    // Panics when polled after its end, as the streams of real sources may.
+    let rest = extents.into_iter();
+    futures::stream::unfold(rest, |mut rest| async {
+        rest.next().map(|extent| (Ok(vec![extent]), rest))
+    })
+    .boxed()
 }
 
 fn options(capacity: u64) -> WriteOptions {
