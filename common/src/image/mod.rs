@@ -17,6 +17,7 @@ pub mod testing;
 pub mod vdi;
 pub mod vhd;
 pub mod vhdx;
+pub mod vmdk;
 mod write;
 
 pub use self::bytes::{ReadAt, Window};
