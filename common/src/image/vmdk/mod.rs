@@ -10,15 +10,21 @@
 mod check;
 mod descriptor;
 mod disk;
+mod follow;
 mod header;
 mod layer;
+mod ledger;
 mod open;
 mod shelf;
 mod sparse;
+mod stream;
 mod tables;
 mod walk;
+mod watch;
 
 pub use self::open::open;
+pub use self::stream::open_stream;
+pub use self::watch::{StreamCheck, StreamFacts};
 
 /// Whether `head`, the first bytes of a file (64 KiB are enough), is a VMDK: a sparse extent or
 /// a text descriptor.
