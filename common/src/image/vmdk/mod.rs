@@ -8,6 +8,8 @@
 //! name: SESPARSE, encrypted disks, raw devices.
 
 mod check;
+mod compose;
+mod create;
 mod descriptor;
 mod disk;
 mod follow;
@@ -15,13 +17,20 @@ mod header;
 mod layer;
 mod ledger;
 mod open;
+mod pending;
 mod shelf;
 mod sparse;
 mod stream;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod walk;
 mod watch;
+mod write_sparse;
+mod write_stream;
 
+pub use self::compose::flat_descriptor;
+pub use self::create::{create, max_capacity, resume};
 pub use self::open::open;
 pub use self::stream::open_stream;
 pub use self::watch::{StreamCheck, StreamFacts};
