@@ -22,8 +22,10 @@ pub enum Fate {
     Removed,
     /// It would go.
     WouldRemove,
-    /// It stays; the reason says why.
+    /// It stays, as it should; the reason says why.
     Kept,
+    /// It should have gone; the reason says why it did not.
+    Failed,
 }
 
 /// Something that a run left behind: `hyper.leftover/v1`.
@@ -57,6 +59,7 @@ impl Record for Leftover {
             Fate::Removed => "removed",
             Fate::WouldRemove => "would remove",
             Fate::Kept => "kept",
+            Fate::Failed => "failed",
         };
         vec![
             fate.into(),
@@ -80,7 +83,7 @@ impl Record for Leftover {
 ///
 /// # Errors
 /// What the operating system said about the journal; what `each` answers. A file that cannot be
-/// removed is no error but [`Fate::Kept`].
+/// removed is no error but [`Fate::Failed`].
 pub fn clean(
     dir: &Path,
     dry_run: bool,
@@ -109,14 +112,11 @@ pub fn clean(
                 _ if !seen.insert(thing.clone()) => continue,
                 Found::Kept(reason) => (Fate::Kept, Some(reason)),
                 Found::There(_) if dry_run => (Fate::WouldRemove, None),
-                Found::There(target) => match remove(&target) {
-                    None => (Fate::Removed, None),
-                    Some(reason) => (Fate::Kept, Some(reason)),
-                },
+                Found::There(target) => remove(&target),
             };
             match fate {
                 Fate::Removed => note_gone(journal.as_ref(), &run.id, &thing)?,
-                Fate::Kept | Fate::WouldRemove => all_gone = false,
+                Fate::Kept | Fate::WouldRemove | Fate::Failed => all_gone = false,
             }
             each(Leftover { run: run.id.clone(), outcome: run.outcome, thing, fate, reason })?;
         }
@@ -157,12 +157,15 @@ fn look(path: &Path) -> Found {
     Found::Gone
 }
 
-/// Removes what stands beside the final name; answers with the reason where it cannot.
-fn remove(target: &Target) -> Option<String> {
-    match target.claim() {
-        Ok(claim) => claim.discard().map(|left| format!("cannot remove {left}")),
-        Err(error) if error.kind() == ErrorKind::Conflict => Some(error.message().to_owned()),
-        Err(error) => Some(one_line(&error)),
+/// Removes what stands beside the final name.
+fn remove(target: &Target) -> (Fate, Option<String>) {
+    match target.claim().map(crate::fs::Claim::discard) {
+        Ok(None) => (Fate::Removed, None),
+        Ok(Some(left)) => (Fate::Failed, Some(format!("cannot remove {left}"))),
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            (Fate::Kept, Some(error.message().to_owned()))
+        }
+        Err(error) => (Fate::Failed, Some(one_line(&error))),
     }
 }
 

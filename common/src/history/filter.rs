@@ -3,13 +3,14 @@
 use globset::{GlobBuilder, GlobMatcher};
 use jiff::Timestamp;
 use regex::{Regex, RegexBuilder};
+use serde::{Serialize, Serializer};
 
 use super::entry::Outcome;
 use super::record::RunRecord;
 use crate::error::{Error, Result};
 
 /// Conditions on runs, all of which must hold. The default holds for every run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct RunFilter {
     /// Begun at or after this moment.
     pub since: Option<Timestamp>,
@@ -41,10 +42,14 @@ fn is_tool(name: &str, wanted: &str) -> bool {
 /// One `--match`, on sources, targets and artifacts: `GLOB` covers a whole one or the part of it
 /// after the last `/` or `:`, `/REGEX/` may match anywhere. Neither looks at upper and lower case.
 #[derive(Debug, Clone)]
-pub enum RunMatch {
-    /// With `*`, `?`, `[a-z]` and `{a,b}`.
+pub struct RunMatch {
+    text: String,
+    pattern: Pattern,
+}
+
+#[derive(Debug, Clone)]
+enum Pattern {
     Glob(GlobMatcher),
-    /// A regular expression.
     Regex(Regex),
 }
 
@@ -55,21 +60,34 @@ impl RunMatch {
     /// `Usage` for a broken pattern.
     pub fn parse(text: &str) -> Result<Self> {
         let inner = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
-        if let Some(pattern) = inner {
-            let regex = RegexBuilder::new(pattern).case_insensitive(true).build();
-            return regex.map(Self::Regex).map_err(|e| broken(text, e.to_string()));
-        }
-        let glob = GlobBuilder::new(text).case_insensitive(true).literal_separator(false).build();
-        let glob = glob.map_err(|e| broken(text, e.kind().to_string()))?;
-        Ok(Self::Glob(glob.compile_matcher()))
+        let pattern = match inner {
+            Some(regex) => RegexBuilder::new(regex)
+                .case_insensitive(true)
+                .build()
+                .map(Pattern::Regex)
+                .map_err(|e| broken(text, &e.to_string()))?,
+            None => GlobBuilder::new(text)
+                .case_insensitive(true)
+                .build()
+                .map(|glob| Pattern::Glob(glob.compile_matcher()))
+                .map_err(|e| broken(text, &e.kind().to_string()))?,
+        };
+        Ok(Self { text: text.to_owned(), pattern })
     }
 
     fn accepts(&self, run: &RunRecord) -> bool {
         let artifacts = run.artifacts.iter().map(|artifact| &artifact.path);
-        run.sources.iter().chain(&run.targets).chain(artifacts).any(|text| match self {
-            Self::Glob(glob) => glob.is_match(text) || glob.is_match(last_part(text)),
-            Self::Regex(regex) => regex.is_match(text),
+        run.sources.iter().chain(&run.targets).chain(artifacts).any(|text| match &self.pattern {
+            Pattern::Glob(glob) => glob.is_match(text) || glob.is_match(last_part(text)),
+            Pattern::Regex(regex) => regex.is_match(text),
         })
+    }
+}
+
+/// As it was written.
+impl Serialize for RunMatch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
     }
 }
 
@@ -85,7 +103,7 @@ fn last_part(text: &str) -> &str {
     text.rsplit(['/', ':']).next().unwrap_or(text)
 }
 
-fn broken(text: &str, why: String) -> Error {
+fn broken(text: &str, why: &str) -> Error {
     let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
     Error::usage(format!("the pattern {text:?} is broken: {why}"))
 }

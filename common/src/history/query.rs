@@ -50,6 +50,7 @@ impl Runs {
             let names = segment::names(dir)?.into_iter();
             names.map(|name| Ok((name.clone(), std::fs::metadata(dir.join(name))?.len()))).collect()
         };
+        tracing::info!(folder = %dir.display(), "reading the history of runs");
         let files = list().map_err(|e| unreadable(dir, e))?;
         // Whole months before the wanted time need not be opened.
         let first = filter.since.map(segment::name_at).unwrap_or_default();

@@ -9,14 +9,17 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::lines::plain;
 use super::show::Renderer;
 use super::view::{Amount, News, View};
-use crate::output::printable;
+use crate::output::{printable, terminal_width};
 
-/// Bytes of a disk's id that are shown before its bar.
+/// Characters of a disk's id that are shown before its bar, at most.
 const ID_WIDTH: usize = 24;
-/// Room for the longest name of a phase and a space.
-const PHASE_WIDTH: usize = 8;
-/// Cells of a bar.
+/// Cells of a bar, at most, and the fewest that still show something.
 const BAR_WIDTH: usize = 20;
+const LEAST_BAR: usize = 4;
+/// Room for the longest usual words after a bar.
+const WORDS_WIDTH: usize = 54;
+/// The width of a terminal that does not tell.
+const USUAL_WIDTH: u16 = 80;
 /// Bars are drawn at most this often in a second.
 const DRAWS: u8 = 10;
 
@@ -25,6 +28,8 @@ pub(super) struct Bars {
     multi: MultiProgress,
     /// For warnings and notes, written while the bars are out of the way.
     out: Box<dyn Write + Send>,
+    /// Columns of the terminal, asked for each time: it may be resized.
+    columns: fn() -> usize,
     disks: BTreeMap<u64, ProgressBar>,
     total: Option<ProgressBar>,
 }
@@ -37,22 +42,18 @@ impl std::fmt::Debug for Bars {
 
 impl Bars {
     pub fn on_stderr() -> Self {
-        Self::on(ProgressDrawTarget::stderr_with_hz(DRAWS), Box::new(std::io::stderr()))
+        let target = ProgressDrawTarget::stderr_with_hz(DRAWS);
+        let columns = || terminal_width(&std::io::stderr()).unwrap_or(USUAL_WIDTH).into();
+        Self::on(target, Box::new(std::io::stderr()), columns)
     }
 
-    pub fn on(target: ProgressDrawTarget, out: Box<dyn Write + Send>) -> Self {
+    pub fn on(
+        target: ProgressDrawTarget,
+        out: Box<dyn Write + Send>,
+        columns: fn() -> usize,
+    ) -> Self {
         let multi = MultiProgress::with_draw_target(target);
-        Self { multi, out, disks: BTreeMap::new(), total: None }
-    }
-
-    fn update_total(&mut self, view: &View) {
-        let several = view.disks.len() as u64 + view.ended > 1
-            || view.disks.first().is_some_and(|disk| disk.amount.capacity < view.total.capacity);
-        if !several {
-            return;
-        }
-        let bar = self.total.get_or_insert_with(|| self.multi.add(new_bar()));
-        bar.set_message(text(&format!("all: {}", view.phase), &view.total));
+        Self { multi, out, columns, disks: BTreeMap::new(), total: None }
     }
 }
 
@@ -62,15 +63,22 @@ impl Renderer for Bars {
     }
 
     fn tick(&mut self, view: &View) {
-        for disk in &view.disks {
+        let heads = view.disks.iter().map(|disk| format!("{} {}", disk.phase, shortened(&disk.id)));
+        let heads: Vec<String> = heads.collect();
+        let layout = Layout::new((self.columns)(), &heads);
+        for (disk, head) in view.disks.iter().zip(&heads) {
             let bar = self.disks.entry(disk.key).or_insert_with(|| match &self.total {
                 Some(total) => self.multi.insert_before(total, new_bar()),
                 None => self.multi.add(new_bar()),
             });
-            let prefix = format!("{} {}", disk.phase, shortened(&disk.id));
-            bar.set_message(text(&prefix, &disk.amount));
+            bar.set_message(layout.line(head, &disk.amount));
         }
-        self.update_total(view);
+        let several = view.disks.len() as u64 + view.ended > 1
+            || view.disks.first().is_some_and(|disk| disk.amount.capacity < view.total.capacity);
+        if several {
+            let bar = self.total.get_or_insert_with(|| self.multi.add(new_bar()));
+            bar.set_message(layout.line(&format!("all: {}", view.phase), &view.total));
+        }
     }
 
     fn news(&mut self, news: News<'_>, view: &View) {
@@ -102,17 +110,38 @@ impl Renderer for Bars {
 /// A line of its own in the display. The text is composed here and set at once: setting length,
 /// position, prefix and message one by one would draw the states in between.
 fn new_bar() -> ProgressBar {
-    let template = ProgressStyle::with_template("{msg}");
+    let template = ProgressStyle::with_template("{wide_msg}");
     ProgressBar::no_length().with_style(template.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn text(prefix: &str, amount: &Amount) -> String {
-    let percent = usize::try_from(amount.percent()).unwrap_or(100).min(100);
-    let filled = percent * BAR_WIDTH / 100;
-    let done = "=".repeat(filled);
-    let head = if filled < BAR_WIDTH && percent > 0 { ">" } else { "" };
-    let width = ID_WIDTH + PHASE_WIDTH;
-    format!("{prefix:<width$} [{:<BAR_WIDTH$}] {}", done + head, amount.words())
+/// How a line is shared between what is before a bar, the bar, and the words after it.
+struct Layout {
+    head: usize,
+    bar: usize,
+}
+
+impl Layout {
+    /// For a terminal of so many columns and these heads. On a narrow one bars get shorter, then
+    /// vanish; heads stay whole and the end of the words is cut.
+    fn new(columns: usize, heads: &[String]) -> Self {
+        let longest = heads.iter().map(|head| head.chars().count()).max().unwrap_or(0);
+        let head = longest.max("all: package".len());
+        let room = columns.saturating_sub(WORDS_WIDTH + head + " [>] ".len());
+        let bar = if room < LEAST_BAR { 0 } else { room.min(BAR_WIDTH) };
+        Self { head, bar }
+    }
+
+    fn line(&self, head: &str, amount: &Amount) -> String {
+        let (width, cells) = (self.head, self.bar);
+        if cells == 0 {
+            return format!("{head:<width$} {}", amount.words());
+        }
+        let percent = usize::try_from(amount.percent()).unwrap_or(100).min(100);
+        let filled = percent * cells / 100;
+        let tip = if filled < cells && percent > 0 { ">" } else { "" };
+        let bar = "=".repeat(filled) + tip;
+        format!("{head:<width$} [{bar:<cells$}] {}", amount.words())
+    }
 }
 
 /// The end of a long id is what tells disks apart.
@@ -124,4 +153,30 @@ fn shortened(id: &str) -> String {
     }
     let end: String = id.chars().skip(count - (ID_WIDTH - 1)).collect();
     format!("…{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_fits_its_terminal_while_there_is_room() {
+        let amount = Amount {
+            position: 1_288_490_188,
+            capacity: 4 << 30,
+            read: 1,
+            written: 0,
+            retries: 0,
+            rates: Some(super::super::rate::Rates { position: 1e8, read: 3.2e8, written: 0.0 }),
+            left: Some(Duration::from_secs(3_725)),
+        };
+        let heads = ["copy web01-disk0".to_owned(), "verify db".to_owned()];
+        let bar_of = |columns| {
+            let line = Layout::new(columns, &heads).line(&heads[0], &amount);
+            let length = line.chars().count();
+            assert!(columns < 72 || length <= columns, "{columns}: {line}");
+            line.split_once('[').map_or(0, |(_, rest)| rest.split_once(']').unwrap().0.len())
+        };
+        assert_eq!([bar_of(60), bar_of(80), bar_of(90), bar_of(200)], [0, 5, 15, 20]);
+    }
 }

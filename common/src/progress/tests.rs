@@ -217,7 +217,7 @@ fn json_lines_hold_what_a_program_needs() {
 fn bars_are_drawn_and_cleared_and_warnings_stand_above() {
     let screen = Screen::default();
     let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), 250);
-    let mut bars = Bars::on(target, Box::new(screen.clone()));
+    let mut bars = Bars::on(target, Box::new(screen.clone()), || 160);
     let mut board = Board::new();
     let first = board.add("a-very-long-name-of-a-virtual-machine-disk0", 100, seconds(0));
     board.add("b-disk1", 100, seconds(0));
