@@ -1,5 +1,7 @@
 //! `hyper-history runs` as a process, in an environment of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
