@@ -39,7 +39,11 @@ enum Task {
 
 /// The commands of all programs, by program name. A new tool has its line here.
 fn commands() -> Vec<(&'static str, clap::Command)> {
-    vec![("hyper", hyper_cli::command()), ("hyper-context", hyper_context::command())]
+    vec![
+        ("hyper", hyper_cli::command()),
+        ("hyper-context", hyper_context::command()),
+        ("hyper-history", hyper_history::command()),
+    ]
 }
 
 fn main() -> ExitCode {
