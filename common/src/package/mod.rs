@@ -4,6 +4,7 @@
 
 mod description;
 pub mod manifest;
+pub mod ova;
 pub mod ovf;
 mod units;
 pub mod vmx;
