@@ -3,12 +3,14 @@
 //! bytes. Nothing here opens files: the local provider reads with it, the engine writes with it.
 
 mod description;
+pub mod domain_xml;
 pub mod manifest;
 pub mod ova;
 pub mod ovf;
 mod units;
 pub mod vmx;
 mod xml;
+mod xml_text;
 
 pub use self::description::{Description, DiskData, DiskFile};
 pub use self::xml::LARGEST_DESCRIPTION;

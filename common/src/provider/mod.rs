@@ -5,6 +5,7 @@
 
 pub mod facets;
 pub mod local;
+pub mod registry;
 
 use std::fmt::Debug;
 

@@ -102,6 +102,7 @@ fn match_parser(text: &str) -> std::result::Result<VmMatch, String> {
 impl From<FilterFlags> for VmFilter {
     fn from(flags: FilterFlags) -> Self {
         Self {
+            within: None,
             matches: flags.matches,
             status: flags.status,
             min_cpus: flags.min_cpus,

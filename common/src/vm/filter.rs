@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// Conditions on VMs, all of which must hold. The default holds for every VM.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct VmFilter {
+    /// A place in the platform's inventory (a folder, a file) to which the list is confined; the
+    /// provider sees to that, [`VmFilter::accepts`] does not look at it. `None`: everything.
+    pub within: Option<String>,
     /// Patterns on fields; each must match.
     pub matches: Vec<VmMatch>,
     /// One of these, where any are given.
@@ -279,6 +282,7 @@ mod tests {
             let one = |filter: VmFilter| filter.accepts(&vm);
             let pattern = VmMatch::parse(&glob).unwrap();
             let all = VmFilter {
+                within: None,
                 matches: vec![pattern.clone()],
                 status: status.iter().map(|i| VmStatus::ALL[*i]).collect(),
                 min_cpus,

@@ -34,6 +34,9 @@ pub struct ExportOptions {
     pub allow_path: Vec<PathBuf>,
     /// The format of a bare image whose content does not tell (raw).
     pub from_format: Option<ImageFormat>,
+    /// A folder in which a source that can only be read in order (a compressed package) may be
+    /// unpacked; nothing stays there.
+    pub spool: Option<PathBuf>,
 }
 
 /// An opened VM: its description and the guest bytes of its disks.
@@ -44,6 +47,10 @@ pub trait ExportSource: Send + Sync {
 
     /// All disks, in boot order.
     fn disks(&self) -> &[DiskInfo];
+
+    /// What the machine has but cannot be carried over, a clause each, for people: CD-ROM
+    /// drives, a TPM's state. Disks are never among them.
+    fn notes(&self) -> &[String];
 
     /// The machine's firmware variables file, where there is one: its name and bytes.
     fn nvram(&self) -> Option<(String, Arc<dyn ReadAt>)>;

@@ -22,7 +22,7 @@ impl OpenedFiles {
         Ok(file)
     }
 
-    fn all(&self) -> Vec<Arc<FileBytes>> {
+    pub(super) fn all(&self) -> Vec<Arc<FileBytes>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -1,0 +1,82 @@
+//! The export facet: disks as extents, files as they are.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream;
+
+use super::open::{OpenMachine, open};
+use super::{Local, blocking, locate};
+use crate::error::{Error, Result};
+use crate::image::{Body, Extent, ReadAt};
+use crate::provider::{DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Whole};
+use crate::transfer::image_extents;
+use crate::vm::{Machine, VmId};
+
+#[async_trait]
+impl Export for Local {
+    async fn open(&self, vm: &VmId, options: &ExportOptions) -> Result<Box<dyn ExportSource>> {
+        let (id, options) = (vm.clone(), options.clone());
+        let open = blocking(move || open(&locate::of_id(&id)?, &options)).await?;
+        let disks = open.disks.iter().map(|disk| disk.info.clone()).collect();
+        Ok(Box::new(LocalSource { open, disks }))
+    }
+}
+
+/// A machine in files, open for reading.
+struct LocalSource {
+    open: OpenMachine,
+    disks: Vec<DiskInfo>,
+}
+
+#[async_trait]
+impl ExportSource for LocalSource {
+    fn machine(&self) -> &Machine {
+        &self.open.machine
+    }
+
+    fn disks(&self) -> &[DiskInfo] {
+        &self.disks
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.open.notes
+    }
+
+    fn nvram(&self) -> Option<(String, Arc<dyn ReadAt>)> {
+        self.open.nvram.clone()
+    }
+
+    fn read(&self, disk: usize, range: Range<u64>) -> ExtentStream {
+        let Some(disk) = self.open.disks.get(disk) else {
+            let error = Error::not_found(format!("there is no disk {disk}"));
+            return stream::iter([Err(error)]).boxed();
+        };
+        match &disk.image {
+            Some(image) => image_extents(image.clone(), range),
+            None if range.is_empty() => stream::empty().boxed(),
+            None => stream::iter([Ok(vec![Extent { range, body: Body::Hole }])]).boxed(),
+        }
+    }
+
+    fn whole(&self, disk: usize) -> Option<Whole> {
+        self.open.disks.get(disk)?.whole.clone()
+    }
+
+    async fn still_same(&self) -> Result<()> {
+        let source = self.open.source.clone();
+        let disks: Vec<_> = self.open.disks.iter().map(|disk| disk.opened.clone()).collect();
+        blocking(move || {
+            source.check_unchanged()?;
+            disks.iter().try_for_each(|files| files.check_unchanged())
+        })
+        .await
+    }
+
+    async fn close(self: Box<Self>, _end: End) -> Result<()> {
+        // Opening made nothing but descriptors, and a spool file without a name.
+        Ok(())
+    }
+}
