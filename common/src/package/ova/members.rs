@@ -143,7 +143,10 @@ fn read_pax(bytes: &[u8], extension: &mut Extension) -> Result<()> {
         let record = rest.get(space + 1..len).ok_or_else(damaged)?;
         rest = rest.get(len..).ok_or_else(damaged)?;
         let record = std::str::from_utf8(record).map_err(|_| damaged())?;
-        let (key, value) = record.trim_end_matches('\n').split_once('=').ok_or_else(damaged)?;
+        let (key, value) = record
+            .strip_suffix('\n')
+            .and_then(|record| record.split_once('='))
+            .ok_or_else(damaged)?;
         match key {
             "path" => extension.path = Some(value.to_owned()),
             "size" => extension.size = Some(value.parse().map_err(|_| damaged())?),
