@@ -169,6 +169,26 @@ fn a_sparse_image_of_62_tib_is_walked_at_once() {
 }
 
 #[test]
+fn clusters_that_the_file_system_left_out_are_zeros() {
+    let scratch = Scratch::new();
+    let path = scratch.text("p.qcow2");
+    let preallocated = "preallocation=metadata";
+    run_qemu_img(&["create", "-q", "-f", "qcow2", "-o", preallocated, &path, "20G"]);
+    qemu_io(&path, &["write -P 9 5G 64k".to_owned()]);
+    let image = scratch.open("p.qcow2").unwrap();
+    let mut data = 0;
+    for extent in image.extents(0..image.capacity()) {
+        let extent = extent.unwrap();
+        match extent.body {
+            Body::Data(_) => data += extent.len(),
+            Body::Zero => {}
+            Body::Hole => panic!("a preallocated cluster is no hole"),
+        }
+    }
+    assert_eq!(data, 65_536);
+}
+
+#[test]
 fn leaks_are_findings() {
     let scratch = Scratch::new();
     let bytes = source(&scratch, 6, 1 << 20);
