@@ -1,0 +1,148 @@
+//! `hyper-context` as a process, with a home of its own and nothing of the caller's environment.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+struct Home {
+    root: tempfile::TempDir,
+}
+
+#[derive(Debug)]
+struct Done {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Done {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap()
+    }
+}
+
+impl Home {
+    fn new() -> Self {
+        let home = Self { root: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(home.at("machines")).unwrap();
+        home
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.path().join(path)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.at(".config/hyper/config.yaml")
+    }
+
+    fn run(&self, args: &[&str]) -> Done {
+        self.run_with(args, &[])
+    }
+
+    /// Runs in the home folder. `HYPER_NEUTRALISE` is passed on: it is how each test here is
+    /// shown to fail when its flag does nothing.
+    fn run_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Done {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-context"));
+        command.env_clear().env("HOME", self.root.path()).current_dir(self.root.path());
+        command.envs(std::env::var_os("HYPER_NEUTRALISE").map(|flag| ("HYPER_NEUTRALISE", flag)));
+        let output = command.envs(environment.iter().copied()).args(args).output().unwrap();
+        Done {
+            status: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn listed(&self) -> Value {
+        // The environment form, so that these rows can be read whichever flag is neutralised.
+        self.run_with(&["list"], &[("HYPER_OUTPUT", "json")]).json()["items"].clone()
+    }
+}
+
+const ADD: [&str; 6] = ["add", "lab", "--provider", "local", "--path", "machines"];
+
+#[test]
+fn local_is_always_there() {
+    let home = Home::new();
+    let done = home.run(&["list"]);
+    assert_eq!(done.status, 0);
+    assert_eq!(
+        done.out,
+        "NAME    PROVIDER   CURRENT   PATH   TITLE\nlocal   local      yes       -      -\n"
+    );
+    assert!(!home.file().exists(), "a list writes nothing");
+}
+
+#[test]
+fn flag_output_and_flag_provider_and_flag_path() {
+    let home = Home::new();
+    let done = home.run(&[&ADD[..], &["-o", "json"]].concat());
+    assert_eq!(done.status, 0, "{}", done.err);
+    let machines = home.at("machines").canonicalize().unwrap();
+    let row = done.json();
+    assert_eq!(row["schema"], "hyper.context/v1");
+    assert_eq!((&row["name"], &row["provider"]), (&"lab".into(), &"local".into()));
+    assert_eq!(row["path"].as_str().map(Path::new), Some(machines.as_path()));
+    assert_eq!((&row["current"], &row["configured"]), (&false.into(), &true.into()));
+    assert_eq!(home.listed()[1], row);
+    let again = home.run(&ADD);
+    assert_eq!(again.status, 6, "{}", again.err);
+}
+
+#[test]
+fn flag_use_and_flag_title() {
+    let home = Home::new();
+    assert_eq!(home.run(&[&ADD[..], &["--use", "--title", "My lab"]].concat()).status, 0);
+    let rows = home.listed();
+    assert_eq!((&rows[1]["current"], &rows[1]["title"]), (&true.into(), &"My lab".into()));
+}
+
+#[test]
+fn flag_quiet_and_flag_verbose() {
+    let home = Home::new();
+    let loud = home.run(&ADD);
+    assert!(loud.err.starts_with("added to /"), "{}", loud.err);
+    let quiet = home.run(&["remove", "lab", "-q"]);
+    assert_eq!((quiet.status, quiet.err.as_str()), (0, ""));
+    let verbose = home.run(&[&ADD[..], &["-v"]].concat());
+    assert!(verbose.err.contains("configuration: /"), "{}", verbose.err);
+}
+
+#[test]
+fn use_and_remove() {
+    let home = Home::new();
+    home.run(&ADD);
+    std::fs::write(home.file(), std::fs::read_to_string(home.file()).unwrap() + "# mine\n")
+        .unwrap();
+    assert_eq!(home.run(&["use", "lab"]).status, 0);
+    assert_eq!(home.listed()[1]["current"], true);
+    let removed = home.run_with(&["remove", "lab"], &[("HYPER_OUTPUT", "name")]);
+    assert_eq!((removed.status, removed.out.as_str()), (0, "lab\n"));
+    let rows = home.listed();
+    assert_eq!(rows.as_array().unwrap().len(), 1);
+    assert_eq!(rows[0]["current"], true);
+    assert!(std::fs::read_to_string(home.file()).unwrap().contains("# mine\n"));
+}
+
+#[test]
+fn what_is_not_there_ends_with_five() {
+    let home = Home::new();
+    home.run(&ADD);
+    let done = home.run(&["use", "labb"]);
+    assert_eq!((done.status, done.out.as_str()), (5, ""));
+    assert_eq!(
+        done.err,
+        "hyper-context: there is no context \"labb\"\nhint: did you mean \"lab\"?\n"
+    );
+    assert_eq!(home.run(&["remove", "nope"]).status, 5);
+    assert_eq!(home.run(&["remove", "local"]).status, 6);
+    let done = home.run(&["add", "x", "--provider", "local", "--path", "nowhere"]);
+    assert_eq!(done.status, 5);
+    assert!(done.err.contains("nowhere: look for the folder"), "{}", done.err);
+    std::fs::write(home.at("file"), "").unwrap();
+    assert_eq!(home.run(&["add", "x", "--provider", "local", "--path", "file"]).status, 2);
+    assert_eq!(home.run(&["add", "x", "--provider", "vspher"]).status, 2);
+    assert_eq!(home.run(&["add", "a b", "--provider", "local"]).status, 2);
+}
