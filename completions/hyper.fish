@@ -30,14 +30,13 @@ complete -c hyper -n "__fish_hyper_needs_command" -l exec-path -d 'Print the fol
 complete -c hyper -n "__fish_hyper_needs_command" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_needs_command" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "export" -d 'Export virtual machines to disk images and packages'
-complete -c hyper -n "__fish_hyper_needs_command" -f -a "image" -d 'Convert, inspect, verify and compare disk images'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List and show virtual machines'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "completion" -d 'Print the completion script for bash, zsh or fish'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "help" -d 'Show the manual of a tool'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "context" -d 'Manage the contexts that name platforms and folders'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "history" -d 'Show and clean up after earlier runs'
+complete -c hyper -n "__fish_hyper_needs_command" -f -a "image" -d 'Convert, inspect, verify and compare disk images'
 complete -c hyper -n "__fish_hyper_using_subcommand export" -s h -l help -d 'Print help'
-complete -c hyper -n "__fish_hyper_using_subcommand image" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand vm" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand completion" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand help" -s h -l help -d 'Print help'
@@ -100,3 +99,74 @@ complete -c hyper -n "__fish_hyper_using_subcommand history; and __fish_seen_sub
 complete -c hyper -n "__fish_hyper_using_subcommand history; and __fish_seen_subcommand_from runs" -f -a "list" -d 'Show runs, newest first'
 complete -c hyper -n "__fish_hyper_using_subcommand history; and __fish_seen_subcommand_from runs" -f -a "show" -d 'Show all about one run'
 complete -c hyper -n "__fish_hyper_using_subcommand history; and __fish_seen_subcommand_from runs" -f -a "clean" -d 'Remove the temporary files that killed, interrupted and failed runs left behind'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and not __fish_seen_subcommand_from convert inspect verify compare" -s h -l help -d 'Print help'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and not __fish_seen_subcommand_from convert inspect verify compare" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and not __fish_seen_subcommand_from convert inspect verify compare" -f -a "convert" -d 'Write an image as another format'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and not __fish_seen_subcommand_from convert inspect verify compare" -f -a "inspect" -d 'Say what an image is'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and not __fish_seen_subcommand_from convert inspect verify compare" -f -a "verify" -d 'Read all of an image and check its structure'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and not __fish_seen_subcommand_from convert inspect verify compare" -f -a "compare" -d 'Compare what two images hold'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -s f -l format -d 'Write this format instead of the one that DST\'s suffix names' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l size -d 'State the size of a raw image that comes through a pipe' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l compress -d 'Compress the image\'s own clusters: zlib, zstd (with a level: zlib:9) or none' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l subformat -d 'Write this variant: streamOptimized, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l checksum -d 'Make this checksum of every file written: sha256 or sha1' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l limit-rate -d 'Read no faster than this in all, such as 50M (bytes per second)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l allow-path -d 'Open files that an image names in this folder too, not only beside the image' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l from-format -d 'Read the source as this format: raw, qcow2, vmdk, vhd, vhdx or vdi' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l verify -d 'Read back what was written and compare it with what was read'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l trust-source -d 'Move compressed blocks from VMDK to qcow2 without checking them'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l recompress -d 'Compress every block anew, for readers that insist on a 4 KiB window'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l overwrite -d 'Replace files that exist'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from inspect" -l from-format -d 'Read images as this format: raw, qcow2, vmdk, vhd, vhdx or vdi' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from inspect" -l allow-path -d 'Open files that an image names in this folder too, not only beside the image' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from inspect" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from verify" -l from-format -d 'Read images as this format: raw, qcow2, vmdk, vhd, vhdx or vdi' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from verify" -l allow-path -d 'Open files that an image names in this folder too, not only beside the image' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from verify" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from verify" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -l from-format -d 'Read images as this format: raw, qcow2, vmdk, vhd, vhdx or vdi' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -l allow-path -d 'Open files that an image names in this folder too, not only beside the image' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -3,9 +3,11 @@
 //! - `gen` writes man pages, completions and the list of known flags from the tools' commands;
 //!   `gen --check` only says which of them are stale.
 //! - `lint` checks the layers of `common` and the sizes of files.
+//! - `flags` checks that each flag has a test that fails when the flag does nothing.
 
 mod completion;
 mod exit_status;
+mod flags;
 mod generate;
 mod lint;
 mod man;
@@ -35,6 +37,11 @@ enum Task {
     },
     /// Check the layers of the common crate and the sizes of files
     Lint,
+    /// Check that each flag has a test that fails when the flag does nothing
+    Flags {
+        /// Only those of this tool
+        tool: Option<String>,
+    },
 }
 
 /// The commands of all programs, by program name. A new tool has its line here.
@@ -43,6 +50,7 @@ fn commands() -> Vec<(&'static str, clap::Command)> {
         ("hyper", hyper_cli::command()),
         ("hyper-context", hyper_context::command()),
         ("hyper-history", hyper_history::command()),
+        ("hyper-image", hyper_image::command()),
     ]
 }
 
@@ -51,6 +59,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Gen { check } => generate::run(&root, check),
         Task::Lint => lint::run(&root),
+        Task::Flags { tool } => flags::run(&root, tool.as_deref()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

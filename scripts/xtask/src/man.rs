@@ -17,15 +17,19 @@ pub fn add(name: &str, command: &Command, files: &mut Files) -> Result<()> {
     let mut command = command.clone();
     // Fills in how each verb is called.
     command.build();
-    add_page(name, &command, files)?;
     if name == "hyper" {
         // What stands behind `hyper` are programs with pages of their own.
-        return Ok(());
+        return add_page(name, &command, files);
     }
-    for verb in command.get_subcommands() {
-        add_page(&format!("{name}-{}", verb.get_name()), verb, files)?;
-    }
-    Ok(())
+    add_all(name, &command, files)
+}
+
+/// The page of a command and, below its name, those of its verbs.
+fn add_all(name: &str, command: &Command, files: &mut Files) -> Result<()> {
+    add_page(name, command, files)?;
+    command
+        .get_subcommands()
+        .try_for_each(|verb| add_all(&format!("{name}-{}", verb.get_name()), verb, files))
 }
 
 fn add_page(name: &str, command: &Command, files: &mut Files) -> Result<()> {

@@ -1,0 +1,105 @@
+//! `xtask flags`: every flag has a test that fails when the flag does nothing.
+//!
+//! The test of `--min-cpus` has `flag_min_cpus` in its name and stands in the tool's `tests`
+//! folder; one test may stand for several flags (`flag_path_and_flag_title`). Each flag is
+//! neutralised in turn (`HYPER_NEUTRALISE`, debug builds only) and its tests are run: at least
+//! one must then fail. Tests start their tool with an environment of their own and pass that
+//! variable on.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use hyper_common::error::{Error, ErrorKind, Result};
+
+use crate::{commands, io, say};
+
+/// Checks the flags of every tool, or of one.
+///
+/// # Errors
+/// `Integrity` when a flag has no test or one that passes without it; each is printed. `Io`.
+pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
+    let mut failed = 0;
+    for (tool, command) in commands() {
+        if tool == "hyper" || only.is_some_and(|only| only != tool) {
+            continue;
+        }
+        let programs = build(root, tool)?;
+        for flag in flags(&command) {
+            let verdict = judge(root, tool, &programs, &flag)?;
+            if let Some(fault) = verdict {
+                failed += 1;
+                say(&format!("{tool} --{flag}: {fault}"));
+            }
+        }
+    }
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Integrity, format!("{failed} flags are not tested")))
+}
+
+/// The long names of a tool's flags, help and version left out: those are clap's.
+fn flags(command: &clap::Command) -> BTreeSet<String> {
+    let own = command.get_arguments().filter_map(|arg| arg.get_long());
+    let mut names: BTreeSet<_> = own.map(str::to_owned).collect();
+    names.extend(command.get_subcommands().flat_map(flags));
+    names.remove("help");
+    names.remove("version");
+    names
+}
+
+/// Builds the tests of a tool; the programs that hold those of its `tests` folder.
+fn build(root: &Path, tool: &str) -> Result<Vec<PathBuf>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["test", "--no-run", "--package", tool, "--test", "*"])
+        .current_dir(root)
+        .stdout(Stdio::null())
+        .output();
+    let output = io(output, "build the tests", Path::new(tool))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        return Err(Error::new(ErrorKind::Internal, "the tests do not build")
+            .with_subject(tool)
+            .with_hint(format!("cargo test --package {tool}")));
+    }
+    // Cargo says `Executable tests/x.rs (target/debug/deps/x-0123)`.
+    let lines = said.lines().filter(|line| line.trim_start().starts_with("Executable"));
+    let paths = lines.filter_map(|line| line.rsplit_once('(')?.1.strip_suffix(')'));
+    Ok(paths.map(|path| root.join(path)).collect())
+}
+
+/// What is wrong with the tests of a flag, if anything is.
+fn judge(
+    root: &Path,
+    tool: &str,
+    programs: &[PathBuf],
+    flag: &str,
+) -> Result<Option<&'static str>> {
+    let filter = format!("flag_{}", flag.replace('-', "_"));
+    let mut ran = false;
+    for program in programs {
+        let run = |neutral: bool| {
+            let mut command = Command::new(program);
+            command.arg(&filter).current_dir(root.join("tools").join(tool));
+            if neutral {
+                command.env("HYPER_NEUTRALISE", format!("--{flag}"));
+            }
+            io(command.output(), "run the tests", program)
+        };
+        let whole = run(false)?;
+        let text = String::from_utf8_lossy(&whole.stdout);
+        if text.contains("running 0 tests") {
+            continue;
+        }
+        ran = true;
+        if !whole.status.success() {
+            return Ok(Some("its test fails as it is"));
+        }
+        if !run(true)?.status.success() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(if ran { "its test passes without it" } else { "no test has it in its name" }))
+}
