@@ -16,4 +16,4 @@ pub use identity::SourceIdentity;
 pub use name::{MAX_NAME, safe_name, sanitise_name};
 pub use paths::Folders;
 pub use space::free_bytes;
-pub use temp::{Claim, LOCK_SUFFIX, PARTIAL_SUFFIX, STATE_SUFFIX, Target};
+pub use temp::{Claim, LOCK_SUFFIX, PARTIAL_SUFFIX, STATE_SUFFIX, Target, write_small};

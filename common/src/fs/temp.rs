@@ -220,6 +220,23 @@ impl Claim {
     }
 }
 
+/// Writes a small file whole: under its temporary name first, then under `path`, which is replaced
+/// only with `overwrite`.
+///
+/// # Errors
+/// `Conflict` where the name is taken and may not be replaced, or another run writes it; what the
+/// operating system said otherwise.
+pub fn write_small(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
+    let claim = Target::new(path)?.claim()?;
+    let mut file = claim.create()?;
+    let written = file.write_all(bytes);
+    if let Err(error) = written {
+        claim.discard();
+        return Err(Error::io("write", error).with_subject(path.display().to_string()));
+    }
+    claim.commit(&file, overwrite)
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         // While the lock is still held, so that nobody else's lock file is removed.

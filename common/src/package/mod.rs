@@ -2,8 +2,10 @@
 //! XML, the Artifact Manifest and `machine.json`. Readers give a [`Description`]; writers give
 //! bytes. Nothing here opens files: the local provider reads with it, the engine writes with it.
 
+pub mod artifact_manifest;
 mod description;
 pub mod domain_xml;
+pub mod machine_json;
 pub mod manifest;
 pub mod ova;
 pub mod ovf;

@@ -1,11 +1,13 @@
 //! Where bytes end up: a file, a folder, a pipe. An artifact gets its final name only at commit.
 
+mod compress;
 mod file;
 mod member;
 mod stdout;
 
 use bytes::Bytes;
 
+pub use self::compress::{CompressSink, StreamCompression};
 pub use self::file::FileSink;
 pub use self::member::MemberSink;
 pub use self::stdout::PipeSink;

@@ -2,7 +2,7 @@
 //! gives it the final name.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fs::{Claim, Target as Place, write_atomic};
-use crate::image::{Image, ImageFormat, Layout, NoSiblings, WriteOptions, registry};
+use crate::image::{Image, ImageFormat, Layout, NoSiblings, Variant, WriteOptions, registry, vmdk};
 use crate::progress::{DiskEnd, DiskProgress, Phase};
 use crate::provider::ExtentStream;
 use crate::sink::{FileSink, Sink};
@@ -23,7 +23,7 @@ use crate::sink::{FileSink, Sink};
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 
 /// A disk that can be read from any multiple of its block size on.
-pub struct ImageSource {
+pub struct ImageSource<'a> {
     /// How messages call it.
     pub name: String,
     /// Guest bytes; need not be a multiple of 512.
@@ -33,10 +33,10 @@ pub struct ImageSource {
     /// Changes whenever the content may have changed.
     pub identity: String,
     /// Its extents over a range.
-    pub read: Box<dyn Fn(Range<u64>) -> ExtentStream + Send + Sync>,
+    pub read: Box<dyn Fn(Range<u64>) -> ExtentStream + Send + Sync + 'a>,
 }
 
-impl std::fmt::Debug for ImageSource {
+impl std::fmt::Debug for ImageSource<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ImageSource({}, {} bytes)", self.name, self.capacity)
     }
@@ -93,6 +93,17 @@ pub struct WrittenImage {
     pub reused_bytes: u64,
     /// What the check of its structure found that does no harm.
     pub findings: Vec<String>,
+    /// A file that belongs to it: the descriptor of a flat VMDK.
+    pub beside: Option<BesideFile>,
+}
+
+/// A small file that belongs to an image and is written after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BesideFile {
+    /// Its name, in the image's folder.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 impl Engine {
@@ -104,11 +115,22 @@ impl Engine {
     /// which a later run can go on stays; any other is removed.
     pub async fn write_image(
         &self,
-        source: &ImageSource,
+        source: &ImageSource<'_>,
         plan: &ImagePlan,
         to: Destination,
         progress: Arc<dyn DiskProgress>,
     ) -> Result<WrittenImage> {
+        let (plan, to, beside) = match plan.flat() {
+            None => (plan.clone(), to, None),
+            Some((raw, beside)) => {
+                let to = match to {
+                    Destination::File(path) => Destination::File(plan.data_file(&path)),
+                    pipe @ Destination::Sink(_) => pipe,
+                };
+                (raw, to, Some(beside))
+            }
+        };
+        let plan = &plan;
         let recipe = Recipe::new(source, plan);
         let begun = match to {
             Destination::Sink(sink) => Begun::anew(sink, None),
@@ -135,12 +157,12 @@ impl Engine {
             Ok(_) => DiskEnd::Done,
             Err(_) => DiskEnd::Failed,
         });
-        outcome
+        outcome.map(|written| WrittenImage { beside, ..written })
     }
 
     async fn write_begun(
         &self,
-        source: &ImageSource,
+        source: &ImageSource<'_>,
         plan: &ImagePlan,
         recipe: Recipe,
         begun: Begun,
@@ -189,13 +211,14 @@ impl Engine {
             verified: plan.verify,
             reused_bytes,
             findings,
+            beside: None,
         })
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, whose parts all differ")]
     fn task(
         &self,
-        source: &ImageSource,
+        source: &ImageSource<'_>,
         plan: &ImagePlan,
         recipe: &Recipe,
         sink: &Arc<dyn Sink>,
@@ -230,9 +253,9 @@ impl Engine {
         })
     }
 
-    async fn verify_written(
+    pub(super) async fn verify_written(
         &self,
-        source: &ImageSource,
+        source: &ImageSource<'_>,
         plan: &ImagePlan,
         sink: &Arc<dyn Sink>,
         done: &DiskDone,
@@ -258,7 +281,7 @@ struct Recipe {
 }
 
 impl Recipe {
-    fn new(source: &ImageSource, plan: &ImagePlan) -> Self {
+    fn new(source: &ImageSource<'_>, plan: &ImagePlan) -> Self {
         let ImagePlan { format, options, sum, trust_source, recompress, .. } = plan;
         let content = plan.content || plan.verify;
         let version = env!("CARGO_PKG_VERSION");
@@ -351,12 +374,37 @@ fn go_on(
 }
 
 impl ImagePlan {
+    /// For a flat VMDK: the plan of its data, which is raw, and its descriptor.
+    fn flat(&self) -> Option<(Self, BesideFile)> {
+        if self.options.variant != Some(Variant::MonolithicFlat) {
+            return None;
+        }
+        let name = self.data_file(Path::new(&self.options.file_name));
+        let name = name.to_string_lossy();
+        let bytes = vmdk::flat_descriptor(&self.options, &name).into_bytes();
+        let options = WriteOptions { variant: None, ..self.options.clone() };
+        let raw = Self { format: ImageFormat::Raw, options, ..self.clone() };
+        Some((raw, BesideFile { name: self.options.file_name.clone(), bytes }))
+    }
+
+    /// The file that holds the data of the image `path`: the image itself, or `X-flat.vmdk` for a
+    /// flat VMDK.
+    pub fn data_file(&self, path: &Path) -> PathBuf {
+        if self.options.variant != Some(Variant::MonolithicFlat) {
+            return path.to_path_buf();
+        }
+        let mut name = path.file_stem().unwrap_or_default().to_os_string();
+        name.push("-flat.vmdk");
+        path.with_file_name(name)
+    }
+
     /// Whether the image can go into a pipe.
     ///
     /// # Errors
     /// `Unsupported` where its tables are only known after its data.
     pub fn check_pipe(&self) -> Result<()> {
-        if registry::create(self.format, &self.options)?.layout() == Layout::Append {
+        let two_files = self.options.variant == Some(Variant::MonolithicFlat);
+        if !two_files && registry::create(self.format, &self.options)?.layout() == Layout::Append {
             return Ok(());
         }
         let text =

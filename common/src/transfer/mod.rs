@@ -17,6 +17,7 @@ mod disk;
 mod engine;
 mod limit;
 mod order;
+mod pass;
 mod pool;
 mod read;
 mod resume;
@@ -28,7 +29,7 @@ mod worker;
 mod writer;
 mod zero;
 
-pub use self::artifact::{Destination, ImagePlan, ImageSource, WrittenImage};
+pub use self::artifact::{BesideFile, Destination, ImagePlan, ImageSource, WrittenImage};
 pub use self::content::{Content, ContentSum};
 pub use self::copy::{CopyDone, Watcher};
 pub use self::disk::{DiskDone, DiskTask, Target};

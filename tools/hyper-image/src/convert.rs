@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use hyper_common::error::{Error, ErrorKind, Result, ResultExt};
-use hyper_common::fs::Target as Place;
+use hyper_common::fs::{Target as Place, write_small};
 use hyper_common::history::ArtifactEntry;
 use hyper_common::image::{ImageFormat, StreamImage, registry};
 use hyper_common::progress::Reporter;
@@ -118,7 +118,7 @@ async fn convert(
     let reporter = progress.reporter();
     let passes = if plan.verify { 2 } else { 1 };
     reporter.expect(plan.options.capacity.saturating_mul(passes));
-    let (to, _leftover) = destination(&request.target, cx, run)?;
+    let (to, _leftover) = destination(&request.target, plan, cx, run)?;
     let disk = reporter.disk(&source.image.name, plan.options.capacity);
     let written = engine.write_image(&source.image, plan, to, disk).await?;
     tell(&written, reporter.as_ref(), &source.image);
@@ -127,6 +127,9 @@ async fn convert(
         return Err(error);
     }
     written.commit()?;
+    if let Some(file) = &written.beside {
+        write_small(&request.target.with_file_name(&file.name), &file.bytes, plan.overwrite)?;
+    }
     let path = request.target.display().to_string();
     let record = Converted {
         source: source.image.name.clone(),
@@ -155,7 +158,7 @@ async fn convert(
     Ok(record)
 }
 
-fn tell(written: &WrittenImage, reporter: &dyn Reporter, source: &ImageSource) {
+fn tell(written: &WrittenImage, reporter: &dyn Reporter, source: &ImageSource<'_>) {
     if written.reused_bytes > 0 {
         reporter.note(&format!(
             "{}: {} of {} bytes were there from an earlier run",
@@ -170,16 +173,20 @@ fn tell(written: &WrittenImage, reporter: &dyn Reporter, source: &ImageSource) {
 /// Where the image goes; a file's partial names are journaled before they are made.
 fn destination(
     target: &Path,
+    plan: &ImagePlan,
     cx: &Context,
     run: &JournaledRun,
 ) -> Result<(Destination, Option<hyper_common::cancel::Leftover>)> {
     if is_pipe(target) {
         return Ok((Destination::Sink(Arc::new(PipeSink::stdout()?)), None));
     }
-    let place = Place::new(target)?;
-    if !place.exists() {
-        run.making_file(&place)?;
+    let place = Place::new(&plan.data_file(target))?;
+    if Place::new(target)?.exists() && !plan.overwrite {
+        return Err(Error::conflict("the file exists")
+            .with_subject(target.display().to_string())
+            .with_hint("give --overwrite to replace it, or another name"));
     }
+    run.making_file(&place)?;
     let leftover = cx.cancel.leftover(place.partial_path().display().to_string());
     Ok((Destination::File(target.to_path_buf()), Some(leftover)))
 }
@@ -201,7 +208,7 @@ fn plan(request: &Request, source: &Source, to_pipe: bool) -> Result<ImagePlan> 
 
 /// The image that is read.
 struct Source {
-    image: ImageSource,
+    image: ImageSource<'static>,
     stable_name: String,
     modified: i64,
     opened: Option<Opened>,

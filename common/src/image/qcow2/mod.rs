@@ -17,7 +17,6 @@ mod check;
 mod decode;
 mod encode;
 mod entry;
-mod extension;
 mod header;
 mod host;
 mod refcount;
