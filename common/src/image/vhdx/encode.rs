@@ -123,7 +123,8 @@ fn describe(capacity: u64, block: u32, seed: &[u8; 32]) -> Metadata {
         capacity,
         disk_id: swap_guid(derive_guid(seed, "vhdx disk")),
         logical_sector: 512,
-        physical_sector: 4096,
+        // As today's disks have it, where the disk is one of whole physical sectors at all.
+        physical_sector: if capacity.is_multiple_of(4096) { 4096 } else { 512 },
         locator: None,
     }
 }

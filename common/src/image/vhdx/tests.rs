@@ -34,6 +34,9 @@ fn what_is_written_reads_back_and_reads_alike_in_qemu() {
             assert_eq!(image.check().unwrap(), Vec::<String>::new());
             assert_eq!(image.info().block_bytes, Some(block.unwrap_or(1 << 20).into()));
             assert_eq!(virtual_size("vhdx", &path), capacity);
+            let physical = if capacity.is_multiple_of(4096) { "4096" } else { "512" };
+            let expected = ("physical sector".to_owned(), physical.to_owned());
+            assert!(image.info().details.contains(&expected));
             run_qemu_img(&["check", "-f", "vhdx", path.to_str().unwrap()]);
             let raw = folder.path().join("raw");
             std::fs::write(&raw, &bytes).unwrap();
