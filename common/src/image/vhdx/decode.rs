@@ -221,7 +221,10 @@ impl BlockMap for Vhdx {
         match entry & 7 {
             NOT_PRESENT => Ok((Place::Below, empty_end)),
             UNDEFINED | UNMAPPED | UNMAPPED_DRAFT => Ok((Place::Hole, empty_end)),
-            ZERO => Ok((Place::Zero, empty_end)),
+            // QEMU marks every block so that was never written. Over a parent the mark hides
+            // what is below; without one it says no more than that nothing is there.
+            ZERO if self.metadata.has_parent => Ok((Place::Zero, empty_end)),
+            ZERO => Ok((Place::Hole, empty_end)),
             FULLY_PRESENT if data >= MIB => {
                 Ok((Place::At(data.saturating_add(at - index * block)), (index + 1) * block))
             }

@@ -2,11 +2,11 @@
 
 use super::super::{create, open};
 use super::hostile::{BAT, ITEMS, METADATA, change, small};
-use crate::image::ImageError;
 use crate::image::blocks::trial::{Files, corrupt, open_bytes, options, put, sparse};
 use crate::image::blocks::{MIB, guid_text, swap_guid};
 use crate::image::testing::{read_all, write_image};
 use crate::image::vhdx::header::HEADERS;
+use crate::image::{Body, ImageError};
 
 /// A parent locator with these keys and values.
 fn locator(entries: &[(&str, String)]) -> Vec<u8> {
@@ -100,6 +100,8 @@ fn differencing_disks_read_through_their_parents() {
         assert!(read_all(&*image) == bytes, "{name}");
         assert_eq!(image.check().unwrap(), Vec::<String>::new());
         assert_eq!(image.info().variant, "differencing");
+        let zero = image.extents(MIB..2 * MIB).next().unwrap().unwrap();
+        assert!(matches!(zero.body, Body::Zero));
     }
     let image = files.image(open, "two.vhdx").unwrap();
     assert_eq!(image.info().backing.as_deref(), Some("one.vhdx"));
