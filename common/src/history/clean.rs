@@ -104,16 +104,16 @@ pub fn clean(
                     "only its provider can remove it; the next run on that machine does".into(),
                 ),
             };
-            let (fate, reason) = match found {
-                Found::Gone => {
-                    note_gone(journal.as_ref(), &run.id, &thing)?;
-                    continue;
-                }
-                _ if !seen.insert(thing.clone()) => continue,
-                Found::Kept(reason) => (Fate::Kept, Some(reason)),
-                Found::There(_) if dry_run => (Fate::WouldRemove, None),
-                Found::There(target) => remove(&target),
-            };
+            if matches!(found, Found::Gone) {
+                note_gone(journal.as_ref(), &run.id, &thing)?;
+                continue;
+            }
+            // Partial file and state of one artifact go together, and several runs may have left
+            // the same.
+            if !seen.insert(one_of(&thing)) {
+                continue;
+            }
+            let (fate, reason) = settle(found, dry_run);
             match fate {
                 Fate::Removed => note_gone(journal.as_ref(), &run.id, &thing)?,
                 Fate::Kept | Fate::WouldRemove | Fate::Failed => all_gone = false,
@@ -126,6 +126,17 @@ pub fn clean(
         }
     }
     Ok(())
+}
+
+/// What a thing is removed with: for a temporary file all that is beside its final name.
+fn one_of(thing: &Thing) -> Thing {
+    match thing {
+        Thing::File { path } => match Target::of_temporary(path) {
+            Some(target) => Thing::File { path: target.path().to_owned() },
+            None => thing.clone(),
+        },
+        Thing::Remote { .. } => thing.clone(),
+    }
 }
 
 /// What stands where a run made a file.
@@ -155,6 +166,16 @@ fn look(path: &Path) -> Found {
         }
     }
     Found::Gone
+}
+
+/// Does, or in a dry run only says, what is to be done about what was found.
+fn settle(found: Found, dry_run: bool) -> (Fate, Option<String>) {
+    match found {
+        Found::Gone => (Fate::Removed, None),
+        Found::Kept(reason) => (Fate::Kept, Some(reason)),
+        Found::There(_) if dry_run => (Fate::WouldRemove, None),
+        Found::There(target) => remove(&target),
+    }
 }
 
 /// Removes what stands beside the final name.

@@ -310,7 +310,7 @@ fn what_a_killed_run_left_is_known_and_removed() {
 
     let would = collect(true);
     assert_eq!(would.len(), 2, "{would:?}");
-    assert_eq!(would[0].thing, Thing::File { path: partial.clone() });
+    assert_eq!(would[0].thing, Thing::File { path: partial.clone() }, "once for each artifact");
     assert_eq!(would[0].fate, Fate::WouldRemove);
     assert_eq!(would[1].fate, Fate::Kept, "a remote thing is its provider's");
     assert!(partial.exists());
@@ -332,6 +332,7 @@ fn child_is_killed() {
     let remote = Thing::Remote { context: "lab".into(), what: "lease".into(), id: "l".into() };
     run.making(&Thing::File { path: target.partial_path() }).unwrap();
     run.making(&remote).unwrap();
+    run.making(&Thing::File { path: target.state_path() }).unwrap();
     let claim = target.claim().unwrap();
     crate::fs::write_atomic(&target.state_path(), b"half", 0o600).unwrap();
     let _file = claim.create().unwrap();
