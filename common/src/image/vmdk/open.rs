@@ -148,22 +148,22 @@ fn header_capacity(body: &SegmentBody) -> u64 {
 }
 
 /// The descriptor inside a sparse extent. A stream may do without one; any other extent without
-/// is a piece of a larger disk, which read alone would be wrong.
+/// (or with nothing in the room for it) is a piece of a larger disk, which read alone would be
+/// wrong.
 fn embedded_descriptor(file: &dyn ReadAt, header: &Header) -> Result<Descriptor, ImageError> {
-    if header.descriptor == 0 || header.descriptor_len == 0 {
-        if header.compressed {
-            return Descriptor::parse(b"");
-        }
-        return Err(ImageError::unsupported(
-            "this file is one piece of a disk; open the text descriptor that names it",
-        ));
-    }
     let place =
         header.descriptor.checked_mul(SECTOR).zip(header.descriptor_len.checked_mul(SECTOR));
     let (at, len) = place
         .filter(|(at, len)| at.checked_add(*len).is_some_and(|end| end <= file.len()))
         .ok_or_else(|| ImageError::Truncated("the file ends inside its descriptor".into()))?;
-    Descriptor::parse(&read_text(file, at, len)?)
+    let len = if at == 0 { 0 } else { len };
+    let descriptor = Descriptor::parse(&read_text(file, at, len)?)?;
+    if descriptor.extents.is_empty() && !header.compressed {
+        return Err(ImageError::unsupported(
+            "this file is one piece of a disk; open the text descriptor that names it",
+        ));
+    }
+    Ok(descriptor)
 }
 
 fn read_text(file: &dyn ReadAt, at: u64, len: u64) -> Result<Vec<u8>, ImageError> {
