@@ -20,11 +20,17 @@ _hyper__context() {
             hyper__context,add)
                 cmd="hyper__context__subcmd__add"
                 ;;
+            hyper__context,capabilities)
+                cmd="hyper__context__subcmd__capabilities"
+                ;;
             hyper__context,list)
                 cmd="hyper__context__subcmd__list"
                 ;;
             hyper__context,remove)
                 cmd="hyper__context__subcmd__remove"
+                ;;
+            hyper__context,test)
+                cmd="hyper__context__subcmd__test"
                 ;;
             hyper__context,use)
                 cmd="hyper__context__subcmd__use"
@@ -36,7 +42,7 @@ _hyper__context() {
 
     case "${cmd}" in
         hyper__context)
-            opts="-h -V --help --version list add use remove"
+            opts="-h -V --help --version list add use remove test capabilities"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -83,6 +89,28 @@ _hyper__context() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        hyper__subcmd__context__subcmd__capabilities)
+            opts="-o -h --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         hyper__subcmd__context__subcmd__list)
             opts="-o -h --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -107,6 +135,28 @@ _hyper__context() {
             ;;
         hyper__subcmd__context__subcmd__remove)
             opts="-o -q -v -h --output --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hyper__subcmd__context__subcmd__test)
+            opts="-o -h --all-contexts --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -41,11 +41,17 @@ _hyper() {
             hyper__subcmd__context,add)
                 cmd="hyper__subcmd__context__subcmd__add"
                 ;;
+            hyper__subcmd__context,capabilities)
+                cmd="hyper__subcmd__context__subcmd__capabilities"
+                ;;
             hyper__subcmd__context,list)
                 cmd="hyper__subcmd__context__subcmd__list"
                 ;;
             hyper__subcmd__context,remove)
                 cmd="hyper__subcmd__context__subcmd__remove"
+                ;;
+            hyper__subcmd__context,test)
+                cmd="hyper__subcmd__context__subcmd__test"
                 ;;
             hyper__subcmd__context,use)
                 cmd="hyper__subcmd__context__subcmd__use"
@@ -109,7 +115,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__context)
-            opts="-h -V --help --version list add use remove"
+            opts="-h -V --help --version list add use remove test capabilities"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -156,6 +162,28 @@ _hyper() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        hyper__subcmd__context__subcmd__capabilities)
+            opts="-o -h --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         hyper__subcmd__context__subcmd__list)
             opts="-o -h --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -180,6 +208,28 @@ _hyper() {
             ;;
         hyper__subcmd__context__subcmd__remove)
             opts="-o -q -v -h --output --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hyper__subcmd__context__subcmd__test)
+            opts="-o -h --all-contexts --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

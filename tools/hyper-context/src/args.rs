@@ -25,6 +25,10 @@ pub enum Verb {
     Use(NameArgs),
     /// Remove a context from the configuration
     Remove(NameArgs),
+    /// Check that contexts answer
+    Test(TestArgs),
+    /// Show what the platform of a context can do
+    Capabilities(CapabilitiesArgs),
 }
 
 /// The arguments of `list`.
@@ -74,4 +78,30 @@ pub struct NameArgs {
     pub output: OutputFlags,
     #[command(flatten)]
     pub talk: TalkFlags,
+}
+
+/// The arguments of `test`.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Names of contexts; without any, the current one
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+
+    /// Check all contexts
+    #[arg(long, conflicts_with = "names")]
+    pub all_contexts: bool,
+
+    #[command(flatten)]
+    pub output: OutputFlags,
+}
+
+/// The arguments of `capabilities`.
+#[derive(Debug, Args)]
+pub struct CapabilitiesArgs {
+    /// Name of the context; without it, the current one
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+
+    #[command(flatten)]
+    pub output: OutputFlags,
 }

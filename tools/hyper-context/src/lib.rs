@@ -22,6 +22,10 @@ impl Tool for ContextTool {
             line: "hyper context add lab --provider local --path /srv/machines --use",
         },
         Example { what: "Go back to plain files", line: "hyper context use local" },
+        Example {
+            what: "See whether all contexts answer",
+            line: "hyper context test --all-contexts",
+        },
         Example { what: "Forget a context", line: "hyper context remove lab" },
     ];
     type Args = args::ContextArgs;

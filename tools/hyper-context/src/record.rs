@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use hyper_common::config::{Config, ContextConfig};
+use hyper_common::error::{Error, ErrorKind, one_line};
 use hyper_common::output::{Cell, Column, Record};
+use hyper_common::provider::ServerInfo;
+use hyper_common::provider::facets::capability::Capability;
 use serde::Serialize;
 
 /// A context.
@@ -53,5 +56,109 @@ impl Record for ContextRow {
 
     fn name(&self) -> String {
         self.name.clone()
+    }
+}
+
+/// What a context answered.
+#[derive(Debug, Serialize)]
+pub struct TestRow {
+    context: String,
+    provider: String,
+    ok: bool,
+    product: Option<String>,
+    version: Option<String>,
+    endpoint: Option<String>,
+    error_kind: Option<ErrorKind>,
+    error: Option<String>,
+}
+
+impl TestRow {
+    /// The row of `context`, whose provider told `answer` about itself.
+    pub fn new(context: ContextConfig, answer: Result<&ServerInfo, &Error>) -> Self {
+        let info = answer.ok();
+        let error = answer.err();
+        Self {
+            context: context.name,
+            provider: context.provider,
+            ok: info.is_some(),
+            product: info.map(|info| info.product.clone()),
+            version: info.and_then(|info| info.version.clone()),
+            endpoint: info.map(|info| info.endpoint.clone()),
+            error_kind: error.map(Error::kind),
+            error: error.map(one_line),
+        }
+    }
+}
+
+impl Record for TestRow {
+    const SCHEMA: &'static str = "hyper.context-test/v1";
+    const COLUMNS: &'static [Column] = &[
+        Column::text("context", "CONTEXT").width(16),
+        Column::text("provider", "PROVIDER"),
+        Column::text("ok", "OK").width(3),
+        Column::text("product", "PRODUCT"),
+        Column::text("version", "VERSION").width(8),
+        Column::text("endpoint", "ENDPOINT").width(24),
+        Column::text("error", "ERROR").wide(),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::text(&self.context),
+            Cell::text(&self.provider),
+            self.ok.into(),
+            self.product.clone().into(),
+            self.version.clone().into(),
+            self.endpoint.clone().into(),
+            self.error.clone().into(),
+        ]
+    }
+
+    fn name(&self) -> String {
+        self.context.clone()
+    }
+}
+
+/// A facet of a context's provider.
+#[derive(Debug, Serialize)]
+pub struct CapabilityRow {
+    context: String,
+    provider: &'static str,
+    facet: &'static str,
+    available: bool,
+    summary: &'static str,
+}
+
+impl CapabilityRow {
+    /// The row of one facet.
+    pub fn new(context: &str, provider: &'static str, capability: Capability) -> Self {
+        let Capability { facet, summary, available } = capability;
+        Self { context: context.to_owned(), provider, facet, available, summary }
+    }
+}
+
+impl Record for CapabilityRow {
+    const SCHEMA: &'static str = "hyper.capability/v1";
+    const COLUMNS: &'static [Column] = &[
+        Column::text("facet", "FACET"),
+        Column::text("available", "AVAILABLE"),
+        Column::text("summary", "SUMMARY"),
+        Column::text("provider", "PROVIDER").wide(),
+        Column::text("context", "CONTEXT").wide(),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        let Self { context, provider, facet, available, summary } = self;
+        vec![
+            (*facet).into(),
+            (*available).into(),
+            (*summary).into(),
+            (*provider).into(),
+            context.as_str().into(),
+        ]
+    }
+
+    fn name(&self) -> String {
+        self.facet.to_owned()
     }
 }

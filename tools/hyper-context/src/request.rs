@@ -20,6 +20,10 @@ pub enum Request {
     Use(String),
     /// Remove one.
     Remove(String),
+    /// Ask them whether they answer.
+    Test(Vec<String>),
+    /// Show the facets of one.
+    Capabilities(String),
 }
 
 /// A context to be added.
@@ -43,6 +47,16 @@ impl Request {
             Verb::Add(args) => Self::Add(Addition::new(args)?),
             Verb::Use(args) => Self::Use(config.context(&args.name)?.name),
             Verb::Remove(args) => Self::Remove(config.context(&args.name)?.name),
+            Verb::Test(args) => {
+                // Typed names win over `--all-contexts` from elsewhere.
+                let all = args.all_contexts && args.names.is_empty();
+                let contexts = config.select(&args.names, all)?;
+                Self::Test(contexts.into_iter().map(|context| context.name).collect())
+            }
+            Verb::Capabilities(args) => {
+                let name = args.name.as_deref().unwrap_or(config.current_context());
+                Self::Capabilities(config.context(name)?.name)
+            }
         })
     }
 }

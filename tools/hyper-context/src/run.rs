@@ -1,10 +1,12 @@
 //! Doing it.
 
 use hyper_common::config::Config;
-use hyper_common::error::Result;
+use hyper_common::error::{Error, ErrorKind, Result};
+use hyper_common::provider::facets::capability::capabilities;
+use hyper_common::provider::registry;
 use hyper_common::tool::Context;
 
-use crate::record::ContextRow;
+use crate::record::{CapabilityRow, ContextRow, TestRow};
 use crate::request::{Addition, Request};
 
 /// Carries out the request.
@@ -17,6 +19,8 @@ pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
         Request::Add(addition) => add(addition, cx),
         Request::Use(name) => use_context(&name, cx),
         Request::Remove(name) => remove(&name, cx),
+        Request::Test(names) => test(&names, cx).await,
+        Request::Capabilities(name) => show_capabilities(&name, cx),
     }
 }
 
@@ -55,4 +59,35 @@ fn remove(name: &str, cx: &mut Context) -> Result<()> {
 fn print(name: &str, config: &Config, cx: &mut Context) -> Result<()> {
     let row = ContextRow::new(config.context(name)?, config);
     cx.printer.one(&row)
+}
+
+/// Asks one context after the other; a row for each as it answers.
+async fn test(names: &[String], cx: &mut Context) -> Result<()> {
+    let mut failures = Vec::new();
+    for name in names {
+        let context = cx.config.context(name)?;
+        let answer = tokio::select! {
+            answer = async { registry::open(&context)?.probe().await } => answer,
+            () = cx.cancel.cancelled() => return cx.cancel.check(),
+        };
+        cx.printer.next(&TestRow::new(context, answer.as_ref()))?;
+        failures.extend(answer.err().map(|error| error.context(format!("context {name:?}"))));
+    }
+    match failures.pop() {
+        None => Ok(()),
+        Some(only) if names.len() == 1 => Err(only),
+        Some(_) => {
+            let failed = failures.len() + 1;
+            let message = format!("{failed} of {} contexts do not answer", names.len());
+            Err(Error::new(ErrorKind::Partial, message))
+        }
+    }
+}
+
+fn show_capabilities(name: &str, cx: &mut Context) -> Result<()> {
+    let provider = registry::open(&cx.config.context(name)?)?;
+    let rows = capabilities(provider.as_ref())
+        .into_iter()
+        .map(|capability| CapabilityRow::new(name, provider.name(), capability));
+    cx.printer.all(&rows.collect::<Vec<_>>())
 }

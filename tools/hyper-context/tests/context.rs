@@ -146,3 +146,35 @@ fn what_is_not_there_ends_with_five() {
     assert_eq!(home.run(&["add", "x", "--provider", "vspher"]).status, 2);
     assert_eq!(home.run(&["add", "a b", "--provider", "local"]).status, 2);
 }
+
+#[test]
+fn flag_all_contexts_tests_them_all() {
+    let home = Home::new();
+    home.run(&ADD);
+    let environment = [("HYPER_OUTPUT", "name")];
+    let done = home.run_with(&["test", "--all-contexts"], &environment);
+    assert_eq!((done.status, done.out.as_str()), (0, "local\nlab\n"));
+    std::fs::remove_dir(home.at("machines")).unwrap();
+    let done = home.run_with(&["test", "--all-contexts"], &environment);
+    assert_eq!((done.status, done.out.as_str()), (10, "local\nlab\n"));
+    let done = home.run(&["test", "lab", "-o", "json"]);
+    assert_eq!(done.status, 5);
+    let row = done.json();
+    assert_eq!((&row["ok"], &row["error_kind"]), (&false.into(), &"not_found".into()));
+    let error: Value = serde_json::from_str(&done.err).unwrap();
+    assert_eq!((&error["kind"], &error["exit_status"]), (&"not_found".into(), &5.into()));
+    let done = home.run(&["test"]);
+    assert!(done.status == 0 && done.out.contains("local files"), "{}", done.out);
+}
+
+#[test]
+fn capabilities_are_the_providers() {
+    let home = Home::new();
+    let done = home.run(&["capabilities"]);
+    assert_eq!(done.status, 0);
+    assert_eq!(
+        done.out,
+        "FACET    AVAILABLE   SUMMARY\nexport   yes         Read disks and the machine's description\n"
+    );
+    assert_eq!(home.run(&["capabilities", "nope"]).status, 5);
+}

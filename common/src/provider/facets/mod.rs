@@ -1,3 +1,4 @@
 //! The optional abilities of providers, one trait each.
 
+pub mod capability;
 pub mod export;

@@ -1,0 +1,24 @@
+//! Which facets a provider has, as `hyper context capabilities` prints it. A new facet has its
+//! line here.
+
+use crate::provider::Provider;
+
+/// A facet, and whether a provider has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capability {
+    /// The facet's name, as its file is called.
+    pub facet: &'static str,
+    /// What it is for, in one line.
+    pub summary: &'static str,
+    /// Whether the provider has it.
+    pub available: bool,
+}
+
+/// All facets, in the order of [`Provider`]'s methods.
+pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
+    vec![Capability {
+        facet: "export",
+        summary: "Read disks and the machine's description",
+        available: provider.export().is_some(),
+    }]
+}
