@@ -27,6 +27,7 @@ mod printer;
 mod record;
 mod table;
 mod terminal;
+mod vm;
 
 pub use self::format::OutputFormat;
 pub use self::human::{bytes as human_bytes, span as human_span, time as human_time};

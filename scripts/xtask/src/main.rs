@@ -51,6 +51,7 @@ fn commands() -> Vec<(&'static str, clap::Command)> {
         ("hyper-context", hyper_context::command()),
         ("hyper-history", hyper_history::command()),
         ("hyper-image", hyper_image::command()),
+        ("hyper-vm", hyper_vm::command()),
     ]
 }
 

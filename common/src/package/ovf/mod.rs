@@ -4,8 +4,13 @@
 mod boot;
 mod dialect;
 mod hardware;
+mod layout;
 mod read;
 #[cfg(test)]
 mod tests;
+mod write;
+#[cfg(test)]
+mod write_tests;
 
 pub use self::read::{OvfFile, OvfPackage, read_ovf};
+pub use self::write::{OvfDisk, OvfFiles, pad, reserved_len, write_ovf};

@@ -174,3 +174,19 @@ fn a_disk_that_no_drive_uses_is_named() {
     let notes = read(&text).description.notes.join("\n");
     assert!(notes.contains("shop-1.vmdk") && notes.contains("shop-2.vmdk"), "{notes}");
 }
+
+proptest::proptest! {
+    /// Any part of an envelope replaced by any text gives a machine or an error, never a panic.
+    #[test]
+    fn no_damage_breaks_the_reader(
+        which in 0_usize..4, from in 0_usize..9000, len in 0_usize..200, text in "[<>/=\"a-z0-9 -]{0,20}"
+    ) {
+        let whole = [VMWARE, VIRTUALBOX, OVIRT, COLLECTION][which];
+        let mut damaged = whole.as_bytes().to_vec();
+        let from = from.min(damaged.len());
+        let to = (from + len).min(damaged.len());
+        damaged.splice(from..to, text.bytes());
+        let _ = read_ovf(&damaged, None);
+        let _ = read_ovf(&damaged, Some("app"));
+    }
+}

@@ -1,0 +1,52 @@
+//! `hyper vm`: the virtual machines of a platform, or those in files.
+
+mod args;
+mod record;
+mod request;
+mod run;
+
+use hyper_common::config::Config;
+use hyper_common::error::Result;
+use hyper_common::tool::{Context, Example, Tool};
+
+/// The tool.
+#[derive(Debug)]
+pub struct Vm;
+
+impl Tool for Vm {
+    const NAME: &'static str = "hyper-vm";
+    const EXAMPLES: &'static [Example] = &[
+        Example {
+            what: "Show the machines in the current folder: packages, VMX files, disk images",
+            line: "hyper vm list local:",
+        },
+        Example {
+            what: "Show those in another folder that have at least 4 processors and 8 GiB",
+            line: "hyper vm list local:/srv/images --min-cpus 4 --min-memory 8Gi",
+        },
+        Example {
+            what: "Show Linux machines whose name starts with web, for a program",
+            line: "hyper vm list local: --match 'web*' --match guest_os=linux -o json",
+        },
+        Example { what: "Show all about one machine", line: "hyper vm get local:appliance.ova" },
+    ];
+    type Args = args::VmArgs;
+    type Request = request::Request;
+
+    fn references(args: &Self::Args) -> Vec<String> {
+        args.references()
+    }
+
+    fn request(args: Self::Args, config: &Config) -> Result<Self::Request> {
+        request::Request::new(args, config)
+    }
+
+    async fn run(request: Self::Request, cx: &mut Context) -> Result<()> {
+        run::run(request, cx).await
+    }
+}
+
+/// The command, for man pages and completions.
+pub fn command() -> clap::Command {
+    hyper_common::tool::command::<Vm>()
+}

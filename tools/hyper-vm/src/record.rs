@@ -1,0 +1,55 @@
+//! A machine as a person reads it by itself.
+
+use hyper_common::output::{Cell, Column, Record, human_bytes, human_time};
+use hyper_common::vm::{FirmwareKind, OsFamily, Vm};
+use serde::Serialize;
+
+/// One line of a machine's table; other formats print the machine itself.
+#[derive(Debug, Serialize)]
+pub struct Fact {
+    name: &'static str,
+    value: String,
+}
+
+impl Record for Fact {
+    const SCHEMA: &'static str = "hyper.vm_fact/v1";
+
+    const COLUMNS: &'static [Column] =
+        &[Column::text("name", "FACT"), Column::text("value", "VALUE")];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.name.into(), Cell::text(&self.value)]
+    }
+
+    fn name(&self) -> String {
+        self.name.to_owned()
+    }
+}
+
+/// What a table shows of a machine, line by line; what nobody knows is left away.
+pub fn facts(vm: &Vm) -> Vec<Fact> {
+    let guest = [&vm.guest_os_name, &vm.guest_os_id].into_iter().flatten().next().cloned();
+    let family = (vm.guest_os != OsFamily::Unknown).then(|| vm.guest_os.name().to_owned());
+    let firmware = (vm.firmware != FirmwareKind::Unknown).then(|| vm.firmware.name().to_owned());
+    let bytes = |bytes: Option<u64>| bytes.map(human_bytes);
+    let all = [
+        ("name", Some(vm.name.clone())),
+        ("status", Some(vm.status.to_string())),
+        ("context", Some(vm.context.clone())),
+        ("cpus", vm.cpus.map(|cpus| cpus.to_string())),
+        ("memory", bytes(vm.memory_bytes)),
+        ("guest", guest.or(family)),
+        ("firmware", firmware),
+        ("disks", Some(vm.disk_count.to_string())),
+        ("capacity", bytes(vm.capacity_bytes)),
+        ("allocated", bytes(vm.allocated_bytes)),
+        ("macs", (!vm.macs.is_empty()).then(|| vm.macs.join(", "))),
+        ("networks", (!vm.networks.is_empty()).then(|| vm.networks.join(", "))),
+        ("format", vm.format.clone()),
+        ("path", vm.path.clone()),
+        ("created", vm.created.map(human_time)),
+        ("updated", vm.updated.map(human_time)),
+        ("id", Some(vm.id.to_string())),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some(Fact { name, value: value? })).collect()
+}

@@ -1,0 +1,143 @@
+//! `hyper-vm` as a process, in an environment of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// A user with an own HOME, and machines in a folder.
+struct User {
+    home: tempfile::TempDir,
+}
+
+/// A machine of a VMX file without disks: name, guest, processors, MiB.
+fn vmx(folder: &Path, name: &str, guest: &str, cpus: u32, mib: u32) {
+    let text = format!(
+        "displayName = \"{name}\"\nguestOS = \"{guest}\"\nnumvcpus = \"{cpus}\"\n\
+         memSize = \"{mib}\"\n"
+    );
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join(format!("{name}.vmx")), text).unwrap();
+}
+
+impl User {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let lab = home.path().join("lab");
+        vmx(&lab, "web01", "debian12-64", 2, 2048);
+        vmx(&lab.join("below"), "db01", "windows2019srv-64", 8, 16384);
+        std::fs::write(lab.join("plain.raw"), vec![0; 4096]).unwrap();
+        Self { home }
+    }
+
+    fn lab(&self) -> std::path::PathBuf {
+        self.home.path().join("lab")
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-vm"));
+        command.args(args).env_clear().env("HOME", self.home.path()).env("TZ", "UTC");
+        command.current_dir(self.lab()).output().unwrap()
+    }
+
+    fn names(&self, args: &[&str]) -> Vec<String> {
+        let mut all = vec!["list"];
+        all.extend(args);
+        all.extend(["-o", "json"]);
+        let output = self.run(&all);
+        assert_eq!(status(&output), 0, "{}", stderr(&output));
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let items = document["items"].as_array().unwrap();
+        items.iter().map(|vm| vm["name"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn status(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn machines_of_a_folder_are_listed_and_filtered() {
+    let user = User::new();
+    assert_eq!(user.names(&[]), ["plain", "web01", "db01"]);
+    assert_eq!(user.names(&["local:"]), ["plain", "web01", "db01"]);
+    assert_eq!(user.names(&["local:below"]), ["db01"]);
+    assert_eq!(user.names(&["local:web01.vmx", "below"]), ["web01", "db01"]);
+    assert_eq!(user.names(&["--match", "web*"]), ["web01"]);
+    assert_eq!(user.names(&["--match", "guest_os~win", "--match", "db*"]), ["db01"]);
+    assert_eq!(user.names(&["--min-cpus", "3"]), ["db01"]);
+    assert_eq!(user.names(&["--min-memory", "2Gi"]), ["web01", "db01"]);
+    assert_eq!(user.names(&["--min-memory", "2.1G"]), ["web01", "db01"]);
+    assert_eq!(user.names(&["--min-memory", "2.5Gi"]), ["db01"]);
+    assert!(user.names(&["--status", "running"]).is_empty());
+    assert_eq!(user.names(&["--status", "Unknown,paused"]).len(), 3);
+}
+
+#[test]
+fn a_record_says_what_is_known_and_finds_its_machine_again() {
+    let user = User::new();
+    let output = user.run(&["get", "web01", "-o", "json"]);
+    assert_eq!(status(&output), 0, "{}", stderr(&output));
+    let vm: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(vm["schema"], "hyper.vm/v1");
+    assert_eq!(vm["memory_bytes"], 2_u64 << 30);
+    assert_eq!((vm["guest_os"].as_str(), vm["firmware"].as_str()), (Some("linux"), Some("bios")));
+    assert_eq!((vm["status"].as_str(), vm["format"].as_str()), (Some("unknown"), Some("vmx")));
+    let id = user.lab().join("web01.vmx");
+    assert_eq!(vm["id"].as_str(), id.to_str());
+    let name = stdout(&user.run(&["get", "web01", "-o", "name"]));
+    assert_eq!(name.trim(), format!("local:@{}", id.display()));
+    let again = user.run(&["get", name.trim()]);
+    assert_eq!(status(&again), 0, "{}", stderr(&again));
+    let table = stdout(&again);
+    assert!(table.contains("debian12-64") && table.contains("2 GiB"), "{table}");
+    let two = user.run(&["get", "web01", "below", "-o", "ndjson"]);
+    assert_eq!(stdout(&two).lines().count(), 2);
+}
+
+#[test]
+fn contexts_are_folders_too() {
+    let user = User::new();
+    let config = user.home.path().join(".config/hyper/config.yaml");
+    std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+    let below = user.lab().join("below");
+    let text = format!("contexts:\n  deep:\n    provider: local\n    path: {}\n", below.display());
+    std::fs::write(config, text).unwrap();
+    assert_eq!(user.names(&["--context", "deep"]), ["db01"]);
+    assert_eq!(user.names(&["deep:"]), ["db01"]);
+    assert_eq!(user.names(&["--all-contexts"]).len(), 4);
+    assert_eq!(status(&user.run(&["list", "-c", "nowhere"])), 5);
+    let both = user.run(&["get", "-c", "deep,local", "db01"]);
+    assert_eq!(status(&both), 2, "{}", stderr(&both));
+}
+
+#[test]
+fn what_cannot_be_read_is_a_warning_and_says_so_in_the_end() {
+    let user = User::new();
+    std::fs::write(user.lab().join("broken.ovf"), "<Envelope").unwrap();
+    let output = user.run(&["list"]);
+    assert_eq!(status(&output), 10);
+    assert!(stderr(&output).contains("warning") && stderr(&output).contains("broken.ovf"));
+    assert!(stdout(&output).contains("web01") && stdout(&output).contains("db01"));
+    let alone = user.run(&["list", "local:broken.ovf"]);
+    assert_eq!(status(&alone), 9, "{}", stderr(&alone));
+    assert!(!stderr(&alone).contains("warning"), "{}", stderr(&alone));
+    assert_eq!(status(&user.run(&["list", "local:none"])), 5);
+    assert_eq!(status(&user.run(&["get", "none"])), 5);
+    assert_eq!(status(&user.run(&["get", "local:"])), 6, "several machines");
+    assert_eq!(status(&user.run(&["list", "--match", "nme=x"])), 2);
+    let quiet = user.run(&["list", "--match", "zzz", "-q", "local:below"]);
+    assert_eq!((status(&quiet), stderr(&quiet).as_str()), (0, ""));
+    let said = user.run(&["list", "--match", "zzz", "local:below"]);
+    assert!(stderr(&said).contains("no machine"), "{}", stderr(&said));
+}
