@@ -5,7 +5,7 @@ use hyper_common::error::{Error, ErrorKind, Result, one_line};
 use hyper_common::output::OutputFormat;
 use hyper_common::provider::registry;
 use hyper_common::tool::{Context, Remarks};
-use hyper_common::vm::{Vm, VmFilter};
+use hyper_common::vm::VmFilter;
 
 use crate::record::facts;
 use crate::request::{Reference, Request};
