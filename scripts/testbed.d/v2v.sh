@@ -81,7 +81,8 @@ make_appliance() {
 	version=$(basename "$1"/root/lib/modules/*)
 	say "v2v: building the appliance of libguestfs"
 	mkdir "$1/appliance"
-	SUPERMIN_KERNEL=$1/root/boot/vmlinuz-$version SUPERMIN_KERNEL_VERSION=$version \
+	# In a user's own namespace root cannot give files to others, as tar would.
+	TAR_OPTIONS=--no-same-owner SUPERMIN_KERNEL=$1/root/boot/vmlinuz-$version SUPERMIN_KERNEL_VERSION=$version \
 		SUPERMIN_MODULES=$1/root/lib/modules/$version "$1/run" supermin --build --copy-kernel -f ext2 \
 		--host-cpu x86_64 "/usr/lib/$TB_LIBDIR/guestfs/supermin.d" \
 		-o "$1/appliance" >"$1/appliance.log" 2>&1 || {
