@@ -14,7 +14,9 @@ esac
 # recipes were tried with. A host on another release still gets these.
 TB_MIRROR=${HYPER_TESTBED_MIRROR:-http://deb.debian.org/debian}
 TB_SUITE=bookworm
-TB_KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+for TB_KEYRING in /usr/share/keyrings/debian-archive-keyring.{gpg,pgp}; do
+	[ ! -r "$TB_KEYRING" ] || break
+done
 TB_LIBDIR=x86_64-linux-gnu
 
 say() { printf 'testbed: %s\n' "$*" >&2; }

@@ -113,7 +113,7 @@ run_installer() {
 	# Software emulation, for /dev/kvm may be there and not work;
 	# HYPER_TESTBED_ACCEL=kvm is for those who know theirs does.
 	# The clock starts at the kernel's build, so that two disks differ little.
-	timeout 1800 "$TB/qemu/bin/qemu-system-x86_64" \
+	guarded timeout 3600 "$TB/qemu/bin/qemu-system-x86_64" \
 		-accel "${HYPER_TESTBED_ACCEL:-tcg}" -cpu max -smp 2 -m 1536 \
 		-nodefaults -no-user-config -display none -no-reboot \
 		-rtc "base=$(date -u -r "$1/vmlinuz" +%FT%T)" -serial "file:$log" \
@@ -121,7 +121,7 @@ run_installer() {
 		-append 'console=ttyS0 panic=-1 quiet rdinit=/init' \
 		-drive "file=$1/linux.raw,if=virtio,format=raw,discard=unmap,detect-zeroes=unmap,cache=unsafe" \
 		-drive "file=$1/debs.img,if=virtio,format=raw,readonly=on" \
-		>"$1/qemu.log" 2>&1 </dev/null || true
+		>"$1/qemu.log" 2>&1 || true
 	grep -q '^installed: ' "$log" || {
 		tail -n 30 "$1/qemu.log" "$log" >&2
 		die "linux-disk: the installation did not come to its end (see above)"

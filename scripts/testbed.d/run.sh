@@ -8,6 +8,15 @@ stop() {
 	wait "$1" 2>/dev/null || true
 }
 
+# guarded COMMAND...: runs it to its end, and ends it when this script is ended.
+guarded() (
+	"$@" </dev/null &
+	pid=$!
+	# shellcheck disable=SC2064  # the value of now
+	trap "stop $pid" EXIT
+	wait "$pid"
+)
+
 # wait_for SECONDS PID FILE PATTERN: until a line of FILE matches; fails when
 # the time is up or the process has ended before that.
 wait_for() {
@@ -26,7 +35,7 @@ wait_for() {
 # vCenter that lives as long as the command does, on a free loopback port.
 with_vcsim() (
 	out=$(mktemp)
-	"$TB/govc/bin/vcsim" -l 127.0.0.1:0 -dc 1 -cluster 1 -host 1 -vm 1 \
+	"$TB/govc/bin/vcsim" -l 127.0.0.1:0 -dc 1 -cluster 1 -standalone-host 0 -vm 1 \
 		-username user -password pass >"$out" 2>&1 &
 	pid=$!
 	# shellcheck disable=SC2064  # the values of now
@@ -36,7 +45,7 @@ with_vcsim() (
 		die "vcsim did not start (see above)"
 	}
 	GOVC_URL=$(sed -n 's/^export GOVC_URL=\([^ ]*\).*/\1/p' "$out")
-	export GOVC_URL GOVC_INSECURE=1
+	export GOVC_URL GOVC_INSECURE=1 GOVC_PERSIST_SESSION=false
 	"$@"
 )
 
