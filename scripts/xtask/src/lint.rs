@@ -96,9 +96,9 @@ fn layers(file: &Path, text: &str) -> Vec<Finding> {
         return vec![Finding::refused(format!("{}: no layer for the room {room}", file.display()))];
     };
     let mut findings = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let place = || format!("{}:{}", file.display(), number + 1);
-        for path in crate_paths(line) {
+    for (number, line) in statements(text) {
+        let place = || format!("{}:{number}", file.display());
+        for path in crate_paths(&line) {
             let mut names = path.split("::");
             let used = names.next().unwrap_or_default();
             let Some(above) = height(used) else { continue };
@@ -129,9 +129,25 @@ fn is_platform(folder: &str) -> bool {
         && folder.chars().all(|c| c.is_ascii_lowercase())
 }
 
-/// The paths behind `crate::` in a line, comments left out; a group counts once for each name.
-fn crate_paths(line: &str) -> Vec<String> {
-    let code = line.split("//").next().unwrap_or_default();
+/// The lines with their numbers, comments left out; a group `crate::{…}` over several lines is
+/// one.
+fn statements(text: &str) -> Vec<(usize, String)> {
+    let mut statements: Vec<(usize, String)> = Vec::new();
+    let mut open = false;
+    for (number, line) in text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        match statements.last_mut().filter(|_| open) {
+            Some((_, statement)) => statement.push_str(code),
+            None => statements.push((number + 1, code.to_owned())),
+        }
+        open =
+            statements.last().is_some_and(|(_, it)| it.contains("crate::{") && !it.contains(';'));
+    }
+    statements
+}
+
+/// The paths behind `crate::` in a statement; a group counts once for each name.
+fn crate_paths(code: &str) -> Vec<String> {
     let mut paths = Vec::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = code.get(at + "crate::".len()..).unwrap_or_default();
@@ -153,11 +169,10 @@ fn path_start(text: &str) -> String {
 fn size(file: &Path, text: &str) -> Option<Finding> {
     let lines = text.lines().count();
     let message = format!("{}: {lines} lines", file.display());
-    match lines {
-        0..=LONG => None,
-        ..=TOO_LONG => Some(Finding { line: format!("warning: {message}"), refused: false }),
-        _ => Some(Finding::refused(format!("{message}, at most {TOO_LONG}"))),
+    if lines > TOO_LONG {
+        return Some(Finding::refused(format!("{message}, at most {TOO_LONG}")));
     }
+    (lines > LONG).then(|| Finding { line: format!("warning: {message}"), refused: false })
 }
 
 #[cfg(test)]
@@ -174,6 +189,11 @@ mod tests {
         assert_eq!(
             found("common/src/image/raw/mod.rs", text),
             ["error: common/src/image/raw/mod.rs:2: image uses tool above it"]
+        );
+        let group = "use crate::{\n    error::Result, // why\n    provider::Provider,\n};\n";
+        assert_eq!(
+            found("common/src/vm/mod.rs", group),
+            ["error: common/src/vm/mod.rs:1: vm uses provider above it"]
         );
         assert_eq!(found("common/src/tool/mod.rs", text), [""; 0]);
         assert_eq!(found("tools/hyper/src/lib.rs", text), [""; 0]);

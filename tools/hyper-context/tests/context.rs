@@ -1,5 +1,7 @@
 //! `hyper-context` as a process, with a home of its own and nothing of the caller's environment.
 
+#![expect(clippy::unwrap_used, reason = "a test may end where it stands")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -1,5 +1,7 @@
 //! `hyper` as a process, with folders of made-up tools and nothing of the caller's environment.
 
+#![expect(clippy::unwrap_used, reason = "a test may end where it stands")]
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
