@@ -55,7 +55,8 @@ impl Run {
     /// that after a kill the thing is known.
     ///
     /// # Errors
-    /// As [`Journal::begin`]; `thing` must then not be made.
+    /// As [`Journal::begin`]; `NotFound` where a file's folder does not exist yet. `thing` must
+    /// then not be made.
     pub fn making(&self, thing: &Thing) -> Result<()> {
         self.note(Action::Making, thing, true)
     }

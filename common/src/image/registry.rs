@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::{
     CompressionMethod, Format, Image, ImageError, ImageFormat, ReadAt, Siblings, StreamImage,
-    Variant, WriteOptions, qcow2, raw, vhd, vhdx,
+    Variant, WriteOptions, qcow2, raw, vdi, vhd, vhdx, vmdk,
 };
 
 /// Bytes at the front of a file that the formats' marks lie in.
-const HEAD: u64 = 4096;
+const HEAD: u64 = 65_536;
 
 /// Disks are counted in sectors of this many bytes.
 const SECTOR: u64 = 512;
@@ -27,7 +27,8 @@ pub fn detect(file: &dyn ReadAt) -> Result<Option<ImageFormat>, ImageError> {
         ImageFormat::Raw => false,
         ImageFormat::Qcow2 => qcow2::probe(&head),
         ImageFormat::Vhdx => vhdx::probe(&head),
-        ImageFormat::Vmdk | ImageFormat::Vdi => false,
+        ImageFormat::Vdi => vdi::probe(&head),
+        ImageFormat::Vmdk => vmdk::probe(&head),
         ImageFormat::Vhd => vhd::probe(file),
     };
     // A fixed VHD is known by its last sector alone, which may lie inside an image of another
@@ -52,7 +53,8 @@ pub fn open(
         ImageFormat::Qcow2 => qcow2::open(file, folder),
         ImageFormat::Vhd => vhd::open(file, folder),
         ImageFormat::Vhdx => vhdx::open(file, folder),
-        ImageFormat::Vmdk | ImageFormat::Vdi => Err(missing(format)),
+        ImageFormat::Vdi => vdi::open(file, folder),
+        ImageFormat::Vmdk => vmdk::open(file, folder),
     }
 }
 
@@ -78,7 +80,7 @@ pub fn open_stream(
             format!("{format} cannot be read from a pipe: its tables are needed before its data"),
         )),
         ImageFormat::Vhd => vhd::open_stream(reader, len),
-        ImageFormat::Vmdk => Err(missing(format)),
+        ImageFormat::Vmdk => vmdk::open_stream(reader),
     }
 }
 
@@ -93,7 +95,8 @@ pub fn create(format: ImageFormat, options: &WriteOptions) -> Result<Box<dyn For
         ImageFormat::Qcow2 => qcow2::create(options),
         ImageFormat::Vhd => vhd::create(options),
         ImageFormat::Vhdx => vhdx::create(options),
-        ImageFormat::Vmdk | ImageFormat::Vdi => Err(missing(format)),
+        ImageFormat::Vdi => vdi::create(options),
+        ImageFormat::Vmdk => vmdk::create(options),
     }
 }
 
@@ -107,7 +110,8 @@ pub fn resume(format: ImageFormat, state: &[u8]) -> Result<Box<dyn Format>, Imag
         ImageFormat::Qcow2 => qcow2::resume(state),
         ImageFormat::Vhd => vhd::resume(state),
         ImageFormat::Vhdx => vhdx::resume(state),
-        ImageFormat::Vmdk | ImageFormat::Vdi => Err(missing(format)),
+        ImageFormat::Vdi => vdi::resume(state),
+        ImageFormat::Vmdk => vmdk::resume(state),
     }
 }
 
@@ -118,7 +122,7 @@ pub fn resume(format: ImageFormat, state: &[u8]) -> Result<Box<dyn Format>, Imag
 /// [`ImageError::Limit`] that names the limit.
 pub fn check_capacity(
     format: ImageFormat,
-    _variant: Option<Variant>,
+    variant: Option<Variant>,
     block_size: Option<u32>,
     bytes: u64,
 ) -> Result<u64, ImageError> {
@@ -127,7 +131,8 @@ pub fn check_capacity(
         ImageFormat::Qcow2 => qcow2::max_capacity(block_size),
         ImageFormat::Vhd => vhd::max_capacity(),
         ImageFormat::Vhdx => vhdx::max_capacity(),
-        ImageFormat::Vmdk | ImageFormat::Vdi => return Err(missing(format)),
+        ImageFormat::Vdi => vdi::max_capacity(),
+        ImageFormat::Vmdk => vmdk::max_capacity(variant.unwrap_or(Variant::StreamOptimized)),
     };
     match bytes.checked_next_multiple_of(SECTOR) {
         Some(padded) if padded <= most => Ok(padded),
@@ -156,6 +161,101 @@ pub fn supports_compression(format: ImageFormat) -> &'static [CompressionMethod]
     }
 }
 
-fn missing(format: ImageFormat) -> ImageError {
-    ImageError::unsupported(format!("{format} images are not handled"))
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::image::testing::{TestFile, read_all, run_qemu_img, scattered, write_image};
+    use crate::image::{Compression, NoSiblings};
+
+    fn options(format: ImageFormat, capacity: u64) -> WriteOptions {
+        WriteOptions {
+            capacity,
+            variant: default_variant(format),
+            compression: None,
+            block_size: None,
+            seed: [3; 32],
+            time: 1_700_000_000,
+            file_name: format!("disk.{format}"),
+        }
+    }
+
+    #[test]
+    fn every_format_is_created_detected_and_opened_by_content() {
+        let capacity = (5 << 20) + 512;
+        let (extents, bytes) = scattered(41, capacity);
+        for format in ImageFormat::ALL {
+            let writer = create(format, &options(format, capacity)).unwrap();
+            let again = resume(format, &writer.save()).unwrap();
+            let written = write_image(again, capacity, extents.clone());
+            assert_eq!(written, write_image(writer, capacity, extents.clone()), "{format}");
+            let file: Arc<dyn ReadAt> = Arc::new(Bytes::from(written));
+            let found = detect(&*file).unwrap();
+            assert_eq!(found, (format != ImageFormat::Raw).then_some(format));
+            let image = open(format, file, Arc::new(NoSiblings)).unwrap();
+            assert_eq!(image.info().format, format);
+            assert!(read_all(&*image) == bytes, "{format}");
+        }
+    }
+
+    #[test]
+    fn every_format_that_qemu_img_writes_is_detected() {
+        let folder = tempfile::tempdir().unwrap();
+        for (word, format) in [
+            ("qcow2", ImageFormat::Qcow2),
+            ("vmdk", ImageFormat::Vmdk),
+            ("vpc", ImageFormat::Vhd),
+            ("vhdx", ImageFormat::Vhdx),
+            ("vdi", ImageFormat::Vdi),
+        ] {
+            let path = folder.path().join(word);
+            run_qemu_img(&["create", "-q", "-f", word, path.to_str().unwrap(), "10M"]);
+            let file = TestFile::open(&path);
+            assert_eq!(detect(&*file).unwrap(), Some(format));
+            let image = open(format, file, Arc::new(NoSiblings)).unwrap();
+            assert!(image.capacity() >= 10 << 20);
+        }
+    }
+
+    #[test]
+    fn nothing_certain_is_not_raw() {
+        for bytes in [vec![], vec![0; 100], vec![0x55; 70_000]] {
+            assert_eq!(detect(&Bytes::from(bytes)).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn what_a_pipe_cannot_carry_is_refused() {
+        for format in ImageFormat::ALL {
+            let answer = open_stream(format, Box::new(std::io::empty()), None);
+            assert!(answer.is_err(), "{format}");
+        }
+        assert!(open_stream(ImageFormat::Raw, Box::new(std::io::empty()), Some(0)).is_ok());
+    }
+
+    #[test]
+    fn capacities_are_padded_and_limited() {
+        for format in ImageFormat::ALL {
+            let check = |bytes| check_capacity(format, default_variant(format), None, bytes);
+            assert_eq!(check(1000).unwrap(), 1024, "{format}");
+            assert!(matches!(check(u64::MAX), Err(ImageError::Limit(_))), "{format}");
+        }
+        let limit = |format, bytes| check_capacity(format, None, None, bytes).is_ok();
+        assert!(limit(ImageFormat::Vhd, 2040 << 30) && !limit(ImageFormat::Vhd, (2040 << 30) + 1));
+        assert!(limit(ImageFormat::Vhdx, 64 << 40) && !limit(ImageFormat::Vhdx, (64 << 40) + 1));
+        assert!(limit(ImageFormat::Qcow2, 62 << 40));
+    }
+
+    #[test]
+    fn compression_is_taken_where_it_is_said_to_be() {
+        for format in ImageFormat::ALL {
+            for method in [CompressionMethod::Zlib, CompressionMethod::Zstd] {
+                let compression = Some(Compression { method, level: None, window_bits: 15 });
+                let wish = WriteOptions { compression, ..options(format, 1 << 20) };
+                let said = supports_compression(format).contains(&method);
+                assert_eq!(create(format, &wish).is_ok(), said, "{format} {method:?}");
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::view::{News, View};
 use crate::output::printable;
 
 /// When lines are written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pace {
     /// Nothing but warnings and notes before this much of the run has passed.
     pub silent: Duration,

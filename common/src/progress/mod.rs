@@ -74,6 +74,7 @@ pub trait Reporter: Debug + Send + Sync {
     fn note(&self, text: &str);
 
     /// Runs `print`, which writes to the terminal by itself, with the bars out of the way.
+    /// `print` must not report anything itself: it would wait for its own end.
     fn suspend(&self, print: &mut dyn FnMut());
 }
 

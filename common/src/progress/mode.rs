@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use super::lines::Pace;
+
 /// How the progress of a run is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ProgressMode {
@@ -36,6 +38,28 @@ impl ProgressMode {
     }
 }
 
+/// What a mode comes to in a given place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    Bars,
+    Lines(Pace),
+    Json,
+}
+
+impl ProgressMode {
+    /// What is shown in a run that is `quiet` or not, on a `terminal` or elsewhere.
+    pub(super) fn shown(self, quiet: bool, terminal: bool) -> Shown {
+        match self {
+            Self::None => Shown::Lines(Pace::NEVER),
+            Self::Auto if quiet => Shown::Lines(Pace::NEVER),
+            Self::Auto | Self::Bar if terminal => Shown::Bars,
+            Self::Auto => Shown::Lines(Pace::UNASKED),
+            Self::Bar | Self::Lines => Shown::Lines(Pace::ASKED),
+            Self::Json => Shown::Json,
+        }
+    }
+}
+
 impl std::fmt::Display for ProgressMode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.name())
@@ -50,5 +74,30 @@ impl FromStr for ProgressMode {
             .into_iter()
             .find(|mode| mode.name() == text)
             .ok_or_else(|| format!("not one of auto, bar, lines, json, none: {text:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_follows_from_mode_place_and_quiet() {
+        use ProgressMode::{Auto, Bar, Json, Lines, None};
+        let never = Shown::Lines(Pace::NEVER);
+        let asked = Shown::Lines(Pace::ASKED);
+        for (mode, loud, loud_elsewhere, quiet) in [
+            (Auto, Shown::Bars, Shown::Lines(Pace::UNASKED), never),
+            (Bar, Shown::Bars, asked, Shown::Bars),
+            (Lines, asked, asked, asked),
+            (Json, Shown::Json, Shown::Json, Shown::Json),
+            (None, never, never, never),
+        ] {
+            assert_eq!(mode.shown(false, true), loud, "{mode}");
+            assert_eq!(mode.shown(false, false), loud_elsewhere, "{mode}");
+            assert_eq!(mode.shown(true, true), quiet, "{mode}");
+            assert_eq!(mode.name().parse::<ProgressMode>().unwrap(), mode);
+        }
+        "fast".parse::<ProgressMode>().unwrap_err();
     }
 }

@@ -11,6 +11,7 @@ use super::bar::Bars;
 use super::board::{Board, Disk};
 use super::json::Json;
 use super::lines::{Lines, Pace};
+use super::mode::Shown;
 use super::view::{News, View};
 use super::{DiskEnd, DiskProgress, Phase, ProgressMode, Reporter};
 
@@ -55,15 +56,11 @@ impl Progress {
     /// Starts the display on standard error. `quiet` leaves out notes, and all progress that was
     /// not asked for by name.
     pub fn start(mode: ProgressMode, quiet: bool) -> Self {
-        let stderr = || Box::new(std::io::stderr());
-        let terminal = std::io::stderr().is_terminal();
-        let renderer: Box<dyn Renderer> = match mode {
-            ProgressMode::None => Box::new(Lines::new(stderr(), Pace::NEVER)),
-            ProgressMode::Auto if quiet => Box::new(Lines::new(stderr(), Pace::NEVER)),
-            ProgressMode::Auto | ProgressMode::Bar if terminal => Box::new(Bars::on_stderr()),
-            ProgressMode::Auto => Box::new(Lines::new(stderr(), Pace::UNASKED)),
-            ProgressMode::Bar | ProgressMode::Lines => Box::new(Lines::new(stderr(), Pace::ASKED)),
-            ProgressMode::Json => Box::new(Json::new(stderr())),
+        let stderr = Box::new(std::io::stderr());
+        let renderer: Box<dyn Renderer> = match mode.shown(quiet, stderr.is_terminal()) {
+            Shown::Bars => Box::new(Bars::on_stderr()),
+            Shown::Lines(pace) => Box::new(Lines::new(stderr, pace)),
+            Shown::Json => Box::new(Json::new(stderr)),
         };
         Self::with(renderer, quiet)
     }

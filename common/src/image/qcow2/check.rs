@@ -276,12 +276,15 @@ impl<'a> Checker<'a> {
         for (index, uses, marks) in window.iter() {
             let at = index << header.cluster_bits;
             let mixed = (marks & USES).count_ones() > 1;
-            let alone = marks & (EXCLUSIVE | BITMAP) != 0
-                || self.l1.len() == 1 && marks & (TABLE | PLAIN) != 0;
-            if mixed || alone && uses > 1 {
+            // What is shared by design is held against its count; where that is stale, only an
+            // image without snapshots says whether sharing is right.
+            let stale = header.incompatible & DIRTY != 0;
+            let shareable =
+                if stale && self.l1.len() == 1 { PACKED } else { TABLE | PLAIN | PACKED };
+            if mixed || uses > 1 && marks & USES & !shareable != 0 {
                 return Err(used_twice(at));
             }
-            if header.incompatible & DIRTY != 0 || uses == u16::MAX {
+            if stale || uses == u16::MAX {
                 continue;
             }
             let count = stated.get(index)?;

@@ -47,7 +47,8 @@ pub fn max_capacity(block_size: Option<u32>) -> u64 {
 ///
 /// # Errors
 /// [`ImageError::Unsupported`] for a variant or a cluster size that qcow2 has not,
-/// [`ImageError::Limit`] for a capacity beyond [`max_capacity`] or a level out of range.
+/// [`ImageError::Limit`] for a capacity beyond [`max_capacity`] or not in whole sectors of 512
+/// bytes, and for a level out of range.
 pub fn create(options: &WriteOptions) -> Result<Box<dyn Format>, ImageError> {
     if options.variant.is_some() {
         return Err(ImageError::unsupported("qcow2 has no such variant"));
@@ -63,6 +64,9 @@ pub fn create(options: &WriteOptions) -> Result<Box<dyn Format>, ImageError> {
         return Err(ImageError::Limit(format!(
             "qcow2 with clusters of {cluster} bytes holds at most {most} bytes"
         )));
+    }
+    if !options.capacity.is_multiple_of(512) {
+        return Err(ImageError::Limit("qcow2 holds whole sectors of 512 bytes".to_owned()));
     }
     let packing = options.compression.map(Packing::new).transpose()?;
     Ok(Box::new(Writer::new(options.capacity, cluster.trailing_zeros(), packing)))

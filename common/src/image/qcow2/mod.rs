@@ -17,6 +17,7 @@ mod check;
 mod decode;
 mod encode;
 mod entry;
+mod extension;
 mod header;
 mod host;
 mod refcount;

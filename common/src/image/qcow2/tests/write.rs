@@ -222,6 +222,7 @@ fn limits_and_wrong_options_are_refused() {
     assert!(most > 62 << 40);
     assert!(create(&options(most)).is_ok());
     assert!(matches!(create(&options(most + 512)), Err(ImageError::Limit(_))));
+    assert!(matches!(create(&options(1000)), Err(ImageError::Limit(_))));
     let sized = |size| WriteOptions { block_size: Some(size), ..options(512) };
     for size in [0, 256, 3000, 4 << 20] {
         assert!(matches!(create(&sized(size)), Err(ImageError::Unsupported(_))), "{size}");

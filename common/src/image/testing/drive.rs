@@ -1,22 +1,15 @@
-//! What the tests of every format share: a plain driver of [`Format`]s, readers that check the
-//! contract of [`Extents`](super::Extents) on the way, and qemu-img as the judge.
-//!
-//! The driver does in one thread and in the simplest way what the engine does on all cores; it
-//! is the reference that the engine's own tests compare with.
+//! A plain driver: it does in one thread and in the simplest way what the engine does on all
+//! cores.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::coding::{Packer, Unpacker};
-use super::{
-    Block, Body, Codec, Coded, CodedBody, Extent, Format, Image, Layout, ReadAt, StreamImage,
-    WriteOp,
-};
+use super::load;
+use crate::image::coding::Packer;
+use crate::image::{Block, Body, Codec, Coded, CodedBody, Extent, Format, Layout, WriteOp};
 
 /// Largest plain run handed to [`Format::place`], as the engine has it.
 const PLAIN_MAX: u64 = 1 << 20;
@@ -106,12 +99,12 @@ pub fn prepare(
 fn prepare_unit(
     codec: &Codec,
     packer: Option<&mut Packer>,
-    range: std::ops::Range<u64>,
+    range: Range<u64>,
     source: &mut Source<impl Iterator<Item = Extent>>,
 ) -> Vec<Coded> {
     let len = (range.end - range.start) as usize;
     let (mut bytes, holes) = source.take(range.clone());
-    let zero = |piece: std::ops::Range<usize>| {
+    let zero = |piece: Range<usize>| {
         let hole = holes.iter().any(|h| h.start <= piece.start && piece.end <= h.end);
         if hole { CodedBody::Hole } else { CodedBody::Zero }
     };
@@ -199,9 +192,9 @@ impl<I: Iterator<Item = Extent>> Source<I> {
     }
 
     /// The bytes of `range` and which parts of them are holes (joined), relative to its start.
-    fn take(&mut self, range: std::ops::Range<u64>) -> (Vec<u8>, Vec<std::ops::Range<usize>>) {
+    fn take(&mut self, range: Range<u64>) -> (Vec<u8>, Vec<Range<usize>>) {
         let mut bytes = vec![0; (range.end - range.start) as usize];
-        let mut holes: Vec<std::ops::Range<usize>> = Vec::new();
+        let mut holes: Vec<Range<usize>> = Vec::new();
         let mut at = range.start;
         while at < range.end {
             let extent = self.seek(at).clone();
@@ -227,116 +220,6 @@ impl<I: Iterator<Item = Extent>> Source<I> {
             at = end;
         }
         (bytes, holes)
-    }
-}
-
-/// The guest bytes of one extent.
-pub fn load(extent: &Extent) -> Vec<u8> {
-    let mut bytes = vec![0; extent.len() as usize];
-    match &extent.body {
-        Body::Hole | Body::Zero => {}
-        Body::Data(Block::Plain(plain)) => bytes.copy_from_slice(plain),
-        Body::Data(Block::Stored { file, offset }) => {
-            file.read_exact_at(&mut bytes, *offset).unwrap();
-        }
-        Body::Data(Block::Packed(packed)) => {
-            assert!(extent.len() <= u64::from(packed.unit), "a packed extent beyond its unit");
-            let mut unit = vec![0; packed.unit as usize];
-            let stream = packed.fetch().unwrap();
-            let got = Unpacker::new().unpack(packed.coding, &stream, &mut unit).unwrap();
-            assert!(got.produced >= bytes.len(), "a packed block is short");
-            let len = bytes.len();
-            bytes.copy_from_slice(&unit[..len]);
-        }
-    }
-    bytes
-}
-
-/// All guest bytes, with the contract of `Image::extents` checked.
-pub fn read_all(image: &dyn Image) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for extent in image.extents(0..image.capacity()) {
-        append(&mut bytes, &extent.unwrap());
-    }
-    assert_eq!(bytes.len() as u64, image.capacity(), "the extents end before the disk does");
-    bytes
-}
-
-/// All guest bytes of a stream, with the contract of `StreamImage::next` checked.
-pub fn read_stream(mut image: Box<dyn StreamImage>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while let Some(extent) = image.next().unwrap() {
-        append(&mut bytes, &extent);
-    }
-    assert_eq!(bytes.len() as u64, image.capacity(), "the stream ends before the disk does");
-    bytes
-}
-
-fn append(bytes: &mut Vec<u8>, extent: &Extent) {
-    assert!(!extent.is_empty(), "an empty extent");
-    assert_eq!(extent.range.start, bytes.len() as u64, "a gap between extents");
-    bytes.extend_from_slice(&load(extent));
-}
-
-/// A list of extents made from `seed`: holes, zeros, random and compressible data of odd and
-/// even lengths; and the bytes that a guest reads.
-pub fn scattered(seed: u64, capacity: u64) -> (Vec<Extent>, Vec<u8>) {
-    let mut random = Random(seed | 1);
-    let (mut extents, mut bytes) = (Vec::new(), Vec::new());
-    while (bytes.len() as u64) < capacity {
-        let start = bytes.len() as u64;
-        let scale = [512, 4096, 65_536, 262_144][random.below(4) as usize];
-        let odd = if random.below(4) == 0 { random.below(511) } else { 0 };
-        let len = ((random.below(9) + 1) * scale + odd).min(capacity - start);
-        let range = start..start + len;
-        let body = match random.below(5) {
-            0 => Body::Hole,
-            1 => Body::Zero,
-            2 => Body::Data(Block::Plain(random.bytes(len as usize).into())),
-            3 => Body::Data(Block::Plain(random.text(len as usize).into())),
-            _ => Body::Data(Block::Plain(vec![0; len as usize].into())),
-        };
-        let extent = Extent { range, body };
-        bytes.extend_from_slice(&load(&extent));
-        extents.push(extent);
-    }
-    (extents, bytes)
-}
-
-/// A small generator (xorshift) for reproducible test data.
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next value.
-    pub fn draw(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// A value below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        (self.draw() >> 11) % bound
-    }
-
-    /// Bytes that do not compress.
-    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes: Vec<u8> =
-            (0..len.div_ceil(8)).flat_map(|_| self.draw().to_le_bytes()).collect();
-        bytes.truncate(len);
-        bytes
-    }
-
-    /// Bytes that compress to about a third.
-    pub fn text(&mut self, len: usize) -> Vec<u8> {
-        let words: Vec<Vec<u8>> = (3..11).map(|len| self.bytes(len)).collect();
-        let mut text = Vec::with_capacity(len + 16);
-        while text.len() < len {
-            text.extend_from_slice(&words[self.below(8) as usize]);
-        }
-        text.truncate(len);
-        text
     }
 }
 
@@ -374,87 +257,10 @@ impl Target<'_> {
     }
 }
 
-/// A local file as tests read it, holes of the file system included.
-#[derive(Debug)]
-pub struct TestFile {
-    file: File,
-    len: u64,
-}
-
-impl TestFile {
-    /// Opens `path` for reading.
-    pub fn open(path: impl AsRef<Path>) -> Arc<dyn ReadAt> {
-        let file = File::open(path).unwrap();
-        let len = file.metadata().unwrap().len();
-        Arc::new(Self { file, len })
-    }
-}
-
-impl ReadAt for TestFile {
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
-        self.file.read_exact_at(buf, offset)
-    }
-
-    fn next_data(&self, from: u64) -> Option<std::ops::Range<u64>> {
-        use rustix::fs::{SeekFrom, seek};
-        if from >= self.len {
-            return None;
-        }
-        let start = seek(&self.file, SeekFrom::Data(from)).ok()?;
-        let end = seek(&self.file, SeekFrom::Hole(start)).unwrap_or(self.len);
-        Some(start..end.min(self.len))
-    }
-}
-
-/// Where qemu-img (or its neighbour qemu-io) is: `HYPER_TB_QEMU_IMG`, else on the path. The test
-/// fails where it is not: a judge that is missing must not look like a verdict.
-pub fn qemu_img() -> PathBuf {
-    if let Some(named) = std::env::var_os("HYPER_TB_QEMU_IMG") {
-        return named.into();
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join("qemu-img"))
-        .find(|program| program.is_file())
-        .unwrap_or_else(|| panic!("this test needs qemu-img: run scripts/test"))
-}
-
-/// Runs qemu-img and returns what happened.
-pub fn try_qemu_img(arguments: &[&str]) -> Output {
-    Command::new(qemu_img()).args(arguments).output().unwrap()
-}
-
-/// Runs qemu-img, which must succeed, and returns its standard output.
-pub fn run_qemu_img(arguments: &[&str]) -> String {
-    let output = try_qemu_img(arguments);
-    assert!(
-        output.status.success(),
-        "qemu-img {arguments:?}: {}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Holds `image` (in qemu's word for its format) against raw bytes in the file `raw`, by content.
-pub fn compare_with_raw(format: &str, image: &Path, raw: &Path) {
-    let (image, raw) = (image.to_str().unwrap(), raw.to_str().unwrap());
-    run_qemu_img(&["compare", "-f", format, "-F", "raw", image, raw]);
-}
-
-/// Guest bytes in memory as one extent.
-pub fn plain(bytes: &[u8]) -> Vec<Extent> {
-    let range = 0..bytes.len() as u64;
-    let body = Body::Data(Block::Plain(Bytes::copy_from_slice(bytes)));
-    if bytes.is_empty() { Vec::new() } else { vec![Extent { range, body }] }
-}
-
 mod tests {
+    use super::super::scattered;
     use super::*;
+    use crate::image::coding::Unpacker;
     use crate::image::{Coding, Pack};
 
     #[test]
