@@ -52,7 +52,12 @@ pub fn create(options: &WriteOptions) -> Result<Box<dyn Format>, ImageError> {
         Variant::MonolithicSparse => Err(ImageError::unsupported(
             "a monolithicSparse VMDK is not compressed; streamOptimized is",
         )),
-        other => Err(ImageError::unsupported(format!("VMDK has no sparse variant {other:?}"))),
+        Variant::MonolithicFlat => Err(ImageError::unsupported(
+            "a flat VMDK is raw bytes beside a descriptor, not one file with tables",
+        )),
+        Variant::Fixed | Variant::Dynamic => {
+            Err(ImageError::unsupported(format!("VMDK has no variant {variant:?}")))
+        }
     }
 }
 

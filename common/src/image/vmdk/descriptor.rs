@@ -219,3 +219,35 @@ fn refuse(kind: &str, line: &str) -> ImageError {
 fn shorten(line: &str) -> String {
     line.chars().take(80).filter(|c| !c.is_control()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_value_counts_and_case_and_blanks_do_not() {
+        let text = "# Disk DescriptorFile\r\nversion=1\r\nCID = 0000abcd\r\nCID=1\r\n\
+                    PARENTCID=FFFFFFFF\r\ncreateType = \"vmfs\"\r\n\
+                    ddb.adapterType = \"ide\"\r\nRW 8 VMFS \"a \"quoted\" name.vmdk\"\r\n";
+        let found = Descriptor::parse(text.as_bytes()).unwrap();
+        assert_eq!((found.cid, found.parent_cid), (Some(0xabcd), None));
+        assert_eq!(found.create_type, "vmfs");
+        assert_eq!(found.database, [("adapterType".to_owned(), "ide".to_owned())]);
+        assert_eq!(found.extents[0].file, "a \"quoted\" name.vmdk");
+        assert!(Descriptor::parse(b"CID=xyz").is_err());
+    }
+
+    #[test]
+    fn what_follows_a_nul_byte_is_padding() {
+        let found = Descriptor::parse(b"CID=1\nRW 8 ZERO\n\0RW 8 ZERO\n").unwrap();
+        assert_eq!(found.extents.len(), 1);
+    }
+
+    #[test]
+    fn names_in_windows_1252_are_read_and_unknown_encodings_are_not_guessed() {
+        let name = b"encoding=\"windows-1252\"\nRW 8 SPARSE \"f\xfcr.vmdk\"\n";
+        assert_eq!(Descriptor::parse(name).unwrap().extents[0].file, "f\u{fc}r.vmdk");
+        let name = b"encoding=\"GBK\"\nRW 8 SPARSE \"f\xfcr.vmdk\"\n";
+        assert!(matches!(Descriptor::parse(name), Err(ImageError::Unsupported(_))));
+    }
+}

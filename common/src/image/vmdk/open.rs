@@ -137,7 +137,7 @@ fn open_embedded(
     let mut layer = layer_of(&descriptor, name, segments);
     layer.files.clear();
     layer.remarks = remarks;
-    if layer.create_type.is_empty() {
+    if descriptor.create_type.is_empty() {
         layer.create_type = "streamOptimized".to_owned();
     }
     Ok((layer, descriptor))
@@ -208,7 +208,7 @@ fn from_text(
     if descriptor.extents.is_empty() {
         return Err(ImageError::corrupt("the VMDK descriptor names no extent"));
     }
-    let shelf = Shelf::new(folder.clone());
+    let shelf = Shelf::new(folder.clone(), descriptor.extents.len());
     let mut segments = Vec::with_capacity(descriptor.extents.len());
     let mut at = 0;
     for line in descriptor.extents.iter().filter(|line| line.sectors > 0) {
@@ -265,7 +265,10 @@ fn layer_of(descriptor: &Descriptor, name: String, segments: Vec<Segment>) -> La
     let files = descriptor.extents.iter().map(|line| line.file.clone());
     Layer {
         name,
-        create_type: descriptor.create_type.clone(),
+        create_type: match descriptor.create_type.as_str() {
+            "" => "custom".to_owned(),
+            named => named.to_owned(),
+        },
         cid: descriptor.cid,
         parent_hint: descriptor.parent_cid.and(descriptor.parent_hint.clone()),
         files: files.filter(|file| !file.is_empty()).collect(),

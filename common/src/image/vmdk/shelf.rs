@@ -12,19 +12,26 @@ const OPEN_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Shelf {
     folder: Arc<dyn Siblings>,
+    /// All of them may stay open.
+    few: bool,
     /// Last used last.
     open: Mutex<Vec<(String, Arc<dyn ReadAt>)>>,
 }
 
 impl Shelf {
-    /// A shelf of files that `folder` opens.
-    pub(super) fn new(folder: Arc<dyn Siblings>) -> Arc<Self> {
-        Arc::new(Self { folder, open: Mutex::default() })
+    /// A shelf of at most `count` files that `folder` opens.
+    pub(super) fn new(folder: Arc<dyn Siblings>, count: usize) -> Arc<Self> {
+        Arc::new(Self { folder, few: count <= OPEN_MAX, open: Mutex::default() })
     }
 
-    /// The file `name`, opened now and, where it was closed meanwhile, again when it is read.
+    /// The file `name`, opened now and, where it was closed for others meanwhile, again
+    /// when it is read.
     pub(super) fn file(self: &Arc<Self>, name: &str) -> Result<Arc<dyn ReadAt>, ImageError> {
-        let len = self.open(name)?.len();
+        let file = self.open(name)?;
+        if self.few {
+            return Ok(file);
+        }
+        let len = file.len();
         Ok(Arc::new(Shelved { shelf: self.clone(), name: name.to_owned(), len }))
     }
 
