@@ -30,14 +30,13 @@ complete -c hyper -n "__fish_hyper_needs_command" -l exec-path -d 'Print the fol
 complete -c hyper -n "__fish_hyper_needs_command" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_needs_command" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "export" -d 'Export virtual machines to disk images and packages'
-complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List and show virtual machines'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "completion" -d 'Print the completion script for bash, zsh or fish'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "help" -d 'Show the manual of a tool'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "context" -d 'Manage the contexts that name platforms and folders'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "history" -d 'Show and clean up after earlier runs'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "image" -d 'Convert, inspect, verify and compare disk images'
+complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List and show virtual machines'
 complete -c hyper -n "__fish_hyper_using_subcommand export" -s h -l help -d 'Print help'
-complete -c hyper -n "__fish_hyper_using_subcommand vm" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand completion" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand help" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test capabilities" -s h -l help -d 'Print help'
@@ -191,3 +190,37 @@ complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subco
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get" -s h -l help -d 'Print help'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get" -f -a "list" -d 'Show machines'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get" -f -a "get" -d 'Show all about some machines'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l match -d 'Show only VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l status -d 'Show only VMs in this state: running, stopped, paused or unknown' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l min-cpus -d 'Show only VMs with at least so many processors' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l min-memory -d 'Show only VMs with at least so much memory, such as 4Gi' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'

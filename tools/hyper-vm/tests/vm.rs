@@ -39,6 +39,8 @@ impl User {
     fn run(&self, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-vm"));
         command.args(args).env_clear().env("HOME", self.home.path()).env("TZ", "UTC");
+        // How each test named after a flag is proved to notice that the flag does nothing.
+        command.envs(std::env::var_os("HYPER_NEUTRALISE").map(|flag| ("HYPER_NEUTRALISE", flag)));
         command.current_dir(self.lab()).output().unwrap()
     }
 
@@ -67,24 +69,55 @@ fn stdout(output: &Output) -> String {
 }
 
 #[test]
-fn machines_of_a_folder_are_listed_and_filtered() {
+fn machines_of_a_folder_are_listed() {
     let user = User::new();
     assert_eq!(user.names(&[]), ["plain", "web01", "db01"]);
     assert_eq!(user.names(&["local:"]), ["plain", "web01", "db01"]);
     assert_eq!(user.names(&["local:below"]), ["db01"]);
     assert_eq!(user.names(&["local:web01.vmx", "below"]), ["web01", "db01"]);
+}
+
+#[test]
+fn flag_match() {
+    let user = User::new();
     assert_eq!(user.names(&["--match", "web*"]), ["web01"]);
     assert_eq!(user.names(&["--match", "guest_os~win", "--match", "db*"]), ["db01"]);
-    assert_eq!(user.names(&["--min-cpus", "3"]), ["db01"]);
+    assert_eq!(status(&user.run(&["list", "--match", "nme=x"])), 2);
+}
+
+#[test]
+fn flag_min_cpus() {
+    assert_eq!(User::new().names(&["--min-cpus", "3"]), ["db01"]);
+}
+
+#[test]
+fn flag_min_memory() {
+    let user = User::new();
     assert_eq!(user.names(&["--min-memory", "2Gi"]), ["web01", "db01"]);
     assert_eq!(user.names(&["--min-memory", "2.1G"]), ["web01", "db01"]);
     assert_eq!(user.names(&["--min-memory", "2.5Gi"]), ["db01"]);
+}
+
+#[test]
+fn flag_status() {
+    let user = User::new();
     assert!(user.names(&["--status", "running"]).is_empty());
     assert_eq!(user.names(&["--status", "Unknown,paused"]).len(), 3);
 }
 
 #[test]
-fn a_record_says_what_is_known_and_finds_its_machine_again() {
+fn flag_quiet_and_flag_verbose() {
+    let user = User::new();
+    let said = user.run(&["list", "--match", "zzz", "local:below"]);
+    assert!(stderr(&said).contains("no machine"), "{}", stderr(&said));
+    let quiet = user.run(&["list", "--match", "zzz", "-q", "local:below"]);
+    assert_eq!((status(&quiet), stderr(&quiet).as_str()), (0, ""));
+    let verbose = user.run(&["list", "-v"]);
+    assert!(stderr(&verbose).contains("configuration:"), "{}", stderr(&verbose));
+}
+
+#[test]
+fn flag_output_records_say_what_is_known_and_find_their_machine_again() {
     let user = User::new();
     let output = user.run(&["get", "web01", "-o", "json"]);
     assert_eq!(status(&output), 0, "{}", stderr(&output));
@@ -106,7 +139,7 @@ fn a_record_says_what_is_known_and_finds_its_machine_again() {
 }
 
 #[test]
-fn contexts_are_folders_too() {
+fn flag_context_and_flag_all_contexts() {
     let user = User::new();
     let config = user.home.path().join(".config/hyper/config.yaml");
     std::fs::create_dir_all(config.parent().unwrap()).unwrap();
@@ -135,9 +168,4 @@ fn what_cannot_be_read_is_a_warning_and_says_so_in_the_end() {
     assert_eq!(status(&user.run(&["list", "local:none"])), 5);
     assert_eq!(status(&user.run(&["get", "none"])), 5);
     assert_eq!(status(&user.run(&["get", "local:"])), 6, "several machines");
-    assert_eq!(status(&user.run(&["list", "--match", "nme=x"])), 2);
-    let quiet = user.run(&["list", "--match", "zzz", "-q", "local:below"]);
-    assert_eq!((status(&quiet), stderr(&quiet).as_str()), (0, ""));
-    let said = user.run(&["list", "--match", "zzz", "local:below"]);
-    assert!(stderr(&said).contains("no machine"), "{}", stderr(&said));
 }
