@@ -29,14 +29,13 @@ complete -c hyper -n "__fish_hyper_needs_command" -l list -d 'Show the tools tha
 complete -c hyper -n "__fish_hyper_needs_command" -l exec-path -d 'Print the folder that hyper itself is in'
 complete -c hyper -n "__fish_hyper_needs_command" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_needs_command" -s V -l version -d 'Print version'
-complete -c hyper -n "__fish_hyper_needs_command" -f -a "export" -d 'Export virtual machines to disk images and packages'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "completion" -d 'Print the completion script for bash, zsh or fish'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "help" -d 'Show the manual of a tool'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "context" -d 'Manage the contexts that name platforms and folders'
+complete -c hyper -n "__fish_hyper_needs_command" -f -a "export" -d 'Export virtual machines to disk images and packages'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "history" -d 'Show and clean up after earlier runs'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "image" -d 'Convert, inspect, verify and compare disk images'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List and show virtual machines'
-complete -c hyper -n "__fish_hyper_using_subcommand export" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand completion" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand help" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test capabilities" -s h -l help -d 'Print help'
@@ -112,6 +111,42 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from capabilities" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l vm-file -d 'Read further references from this file, one a line; # starts a comment' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand export" -s f -l format -d 'Write this format: qcow2, raw, vmdk, vhd, vhdx, vdi, ova or ovf' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l to -d 'Write to this folder, to this file, or - for standard output' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l disk -d 'Export only this disk: its identifier (disk0), number or name; repeat it for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l exclude-disk -d 'Leave out this disk; repeat it for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l package-compress -d 'Compress the OVA as a whole: gzip or zstd (with a level: zstd:9)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l spool -d 'Put together in this folder what cannot be written in one pass' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand export" -s j -l jobs -d 'Export so many machines at once' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l compress -d 'Compress the image\'s own clusters: zlib, zstd (with a level: zlib:9) or none' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l subformat -d 'Write this variant: streamOptimized, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l checksum -d 'Make this checksum of every file written: sha256 or sha1' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l limit-rate -d 'Read no faster than this in all, such as 50M (bytes per second)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l allow-path -d 'Open files that an image names in this folder too, not only beside the image' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l from-format -d 'Read the source as this format: raw, qcow2, vmdk, vhd, vhdx or vdi' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l manifest -d 'Write an Artifact Manifest (v1.0) of all that was written'
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l verify -d 'Read back what was written and compare it with what was read'
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l trust-source -d 'Move compressed blocks from VMDK to qcow2 without checking them'
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l recompress -d 'Compress every block anew, for readers that insist on a 4 KiB window'
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l overwrite -d 'Replace files that exist'
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand export" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand export" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand export" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_using_subcommand history; and not __fish_seen_subcommand_from runs" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand history; and not __fish_seen_subcommand_from runs" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_using_subcommand history; and not __fish_seen_subcommand_from runs" -f -a "runs" -d 'Look at runs that moved or changed something'

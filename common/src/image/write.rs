@@ -39,6 +39,13 @@ pub struct Pack {
     pub plain_above: Option<u32>,
 }
 
+impl Pack {
+    /// Whether a unit's stream is short enough to be placed packed.
+    pub fn holds(&self, stream: &[u8]) -> bool {
+        self.plain_above.is_none_or(|limit| stream.len() <= limit as usize)
+    }
+}
+
 /// A prepared run, in disk order without gaps.
 #[derive(Debug, Clone)]
 pub struct Coded {

@@ -44,16 +44,14 @@ impl Context {
 }
 
 impl JournaledRun {
-    /// Notes the temporary names of an artifact before they are made.
+    /// Notes the partial file of an artifact before it is made; its folder exists.
     ///
     /// # Errors
     /// Those of the journal.
     pub fn making_file(&self, place: &Target) -> Result<()> {
-        for path in [place.partial_path(), place.state_path()] {
-            let path = std::path::absolute(&path).unwrap_or(path);
-            self.0.making(&Thing::File { path })?;
-        }
-        Ok(())
+        let path = place.partial_path();
+        let path = std::path::absolute(&path).unwrap_or(path);
+        self.0.making(&Thing::File { path })
     }
 
     /// Ends a run that was about one thing; `outcome` is the bytes it wrote.

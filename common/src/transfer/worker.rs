@@ -145,8 +145,9 @@ impl Tools {
                     done.read_bytes += stream.len() as u64;
                     done.data_bytes += part.len();
                     match moved(packed.coding, stream, None, &pack) {
-                        Some(stream) => CodedBody::Packed(stream),
-                        None => return Ok(None),
+                        // A longer one is placed plain, for which it must be inflated.
+                        Some(stream) if pack.holds(&stream) => CodedBody::Packed(stream),
+                        _ => return Ok(None),
                     }
                 }
                 Body::Zero => CodedBody::Zero,
@@ -251,9 +252,10 @@ impl Tools {
                 Some(stream) => stream,
                 None => self.packed(&bytes, unit, pack)?,
             };
-            let body = match pack.plain_above {
-                Some(limit) if stream.len() > limit as usize => CodedBody::Plain(bytes),
-                _ => CodedBody::Packed(stream),
+            let body = if pack.holds(&stream) {
+                CodedBody::Packed(stream)
+            } else {
+                CodedBody::Plain(bytes)
             };
             push_run(&mut done.runs, range, body);
         }

@@ -49,6 +49,7 @@ fn commands() -> Vec<(&'static str, clap::Command)> {
     vec![
         ("hyper", hyper_cli::command()),
         ("hyper-context", hyper_context::command()),
+        ("hyper-export", hyper_export::command()),
         ("hyper-history", hyper_history::command()),
         ("hyper-image", hyper_image::command()),
         ("hyper-vm", hyper_vm::command()),

@@ -232,7 +232,7 @@ impl Source {
             error
         })?;
         let image = opened.image.clone();
-        let modified = opened.local.files.identities().first().map_or(0, |id| id.modified_seconds);
+        let modified = opened.local.files.modified_seconds();
         Ok(Self {
             image: ImageSource {
                 name: request.source.display().to_string(),

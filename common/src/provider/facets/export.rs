@@ -101,6 +101,8 @@ pub struct DiskInfo {
     pub format: Option<ImageFormat>,
     /// Changes whenever the disk's content may have changed: binds partial files to it.
     pub identity: String,
+    /// When the disk was last changed, in seconds since 1970; 0 where the platform does not say.
+    pub modified_seconds: i64,
 }
 
 /// How a disk can be read.

@@ -32,6 +32,11 @@ impl OpenedFiles {
         texts.join(" ")
     }
 
+    /// When the last changed of them was changed, in seconds since 1970.
+    pub fn modified_seconds(&self) -> i64 {
+        self.identities().iter().map(|identity| identity.modified_seconds).max().unwrap_or(0)
+    }
+
     /// The identities, in the order of opening.
     pub fn identities(&self) -> Vec<SourceIdentity> {
         self.all().iter().map(|file| file.identity().clone()).collect()

@@ -117,6 +117,7 @@ impl Opener<'_> {
             seek: Seek::Ranges,
             format: Some(format),
             identity: self.identity(&opened, name),
+            modified_seconds: opened.modified_seconds(),
         };
         let alone = info.backing.is_none() && info.extent_files.is_empty();
         let whole =
@@ -176,6 +177,7 @@ fn blank(disk: &MachineDisk, source: &FileBytes) -> OpenDisk {
         seek: Seek::Ranges,
         format: None,
         identity: format!("{}#{}", source.identity(), disk.id),
+        modified_seconds: source.identity().modified_seconds,
     };
     OpenDisk { info, image: None, whole: None, opened: OpenedFiles::default() }
 }

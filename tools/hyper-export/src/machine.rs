@@ -1,0 +1,333 @@
+//! One machine's export, from its reference to its files.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use futures::StreamExt;
+use hyper_common::cancel::Cancel;
+use hyper_common::error::{Error, Result, ResultExt};
+use hyper_common::fs::Target as Place;
+use hyper_common::history::{ArtifactEntry, Outcome};
+use hyper_common::progress::{Phase, Reporter};
+use hyper_common::provider::{End, ExportOptions, ExportSource, registry};
+use hyper_common::sink::PipeSink;
+use hyper_common::tool::JournaledRun;
+use hyper_common::transfer::{Destination, Engine, ImageSource, WrittenImage};
+use hyper_common::vm::VmId;
+
+use crate::beside::{SmallFile, domain_file, machine_file, manifest_file, nvram_file, read_nvram};
+use crate::plan::{MachinePlan, PlannedDisk};
+use crate::record::{Artifact, Exported, PlannedFile};
+use crate::reference::{Name, Wanted};
+use crate::request::{Request, TargetFormat, To};
+
+/// Disks of one machine at once.
+const DISKS_AT_ONCE: usize = 4;
+
+/// What all machines of a run share.
+pub struct Shared {
+    /// What is asked for.
+    pub request: Request,
+    /// Moves the bytes.
+    pub engine: Engine,
+    /// Told how far it is.
+    pub reporter: Arc<dyn Reporter>,
+    /// The run in the journal; none for a dry run.
+    pub run: Option<JournaledRun>,
+    /// The wish to stop.
+    pub cancel: Cancel,
+    /// Names that machines of this run have taken.
+    pub taken: Mutex<HashSet<PathBuf>>,
+}
+
+/// What a machine came to.
+pub enum Done {
+    /// It was exported.
+    Exported(Box<Exported>, Box<MachinePlan>),
+    /// It would be exported so.
+    Planned(Vec<PlannedFile>),
+}
+
+impl Shared {
+    /// Exports one machine.
+    ///
+    /// # Errors
+    /// Whatever went wrong first; nothing stands under a final name then, unless the failure was in
+    /// naming itself.
+    pub async fn export(&self, wanted: &Wanted) -> Result<Done> {
+        let provider = registry::open(&wanted.context)?;
+        let id = match &wanted.name {
+            Name::Reference(reference) => provider.resolve(reference).await?,
+            Name::Id(id) => id.clone(),
+        };
+        let export = provider.export().ok_or_else(|| {
+            Error::unsupported(format!("{} cannot export machines", provider.name()))
+        })?;
+        let options = ExportOptions {
+            allow_path: self.request.write.allow_path.clone(),
+            from_format: self.request.write.from_format,
+            spool: self.request.spool.clone(),
+        };
+        let source = export.open(&id, &options).await?;
+        let origin = Origin { provider: provider.name(), context: &wanted.context.name, id: &id };
+        let outcome = self.export_opened(source.as_ref(), &origin).await;
+        let end = if outcome.is_ok() { End::Completed } else { End::Aborted };
+        let closed = source.close(end).await;
+        let done = outcome?;
+        closed?;
+        Ok(done)
+    }
+
+    async fn export_opened(&self, source: &dyn ExportSource, origin: &Origin<'_>) -> Result<Done> {
+        let began = Instant::now();
+        let mut plan = MachinePlan::new(&self.request, source)?;
+        if self.request.dry_run {
+            return Ok(Done::Planned(plan.files(&self.request)));
+        }
+        plan.warnings.extend(source.notes().iter().cloned());
+        self.make_folder(&plan.folder)?;
+        let passes = if self.request.write.verify { 2 } else { 1 };
+        self.reporter.expect(plan.capacity().saturating_mul(passes));
+        let mut record = Exported {
+            vm: plan.machine.name.clone(),
+            context: origin.context.to_owned(),
+            outcome: Outcome::Succeeded,
+            format: self.request.format.name(),
+            capacity_bytes: plan.capacity(),
+            data_bytes: 0,
+            written_bytes: 0,
+            reused_bytes: 0,
+            verified: self.request.write.verify,
+            seconds: 0.0,
+            artifacts: Vec::new(),
+            warnings: Vec::new(),
+            error: None,
+        };
+        match self.request.format {
+            TargetFormat::Image(_) => self.write_disks(source, &mut plan, &mut record).await?,
+            TargetFormat::Ovf => self.write_ovf(source, &mut plan, &mut record).await?,
+            TargetFormat::Ova => self.write_ova(source, &mut plan, &mut record).await?,
+        }
+        if self.request.manifest {
+            let file = manifest_file(&plan, origin.provider, &origin.id.0, &record.artifacts)?;
+            self.write_small(&file, &mut record)?;
+        }
+        record.written_bytes = record.artifacts.iter().map(|file| file.size_bytes).sum();
+        record.seconds = began.elapsed().as_secs_f64();
+        record.warnings.clone_from(&plan.warnings);
+        for warning in &plan.warnings {
+            self.reporter.warn(&format!("{}: {warning}", plan.machine.name));
+        }
+        Ok(Done::Exported(Box::new(record), Box::new(plan)))
+    }
+
+    fn make_folder(&self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Error::io("make the folder", error))
+            .subject(|| folder.display().to_string())
+    }
+
+    /// Disk images, and what stands beside them.
+    async fn write_disks(
+        &self,
+        source: &dyn ExportSource,
+        plan: &mut MachinePlan,
+        record: &mut Exported,
+    ) -> Result<()> {
+        let mut small = Vec::new();
+        if !self.request.to_pipe() {
+            small.extend(nvram_file(plan, nvram_of(source)?));
+            small.extend([machine_file(plan)?, domain_file(plan)]);
+        }
+        self.check_free(plan.disks.iter().map(|disk| plan.folder.join(&disk.file_name)))?;
+        self.check_free(small.iter().map(|file| file.path.clone()))?;
+        let written = self.copy_disks(source, plan).await?;
+        source.still_same().await.inspect_err(|_| discard(&written))?;
+        self.reporter.phase(Phase::Finish);
+        self.name_disks(plan, &written, record)?;
+        small.iter().try_for_each(|file| self.write_small(file, record))
+    }
+
+    /// Writes all disks of the plan, several at once, each to its file or all to the pipe. None is
+    /// named yet.
+    pub async fn copy_disks(
+        &self,
+        source: &dyn ExportSource,
+        plan: &MachinePlan,
+    ) -> Result<Vec<WrittenImage>> {
+        let jobs = plan.disks.iter().map(|disk| self.copy_disk(source, plan, disk));
+        let written: Vec<_> = futures::stream::iter(jobs).buffered(DISKS_AT_ONCE).collect().await;
+        // One failed disk does not stop the others: what they wrote is there for the next run.
+        written.into_iter().collect()
+    }
+
+    async fn copy_disk(
+        &self,
+        source: &dyn ExportSource,
+        plan: &MachinePlan,
+        disk: &PlannedDisk,
+    ) -> Result<WrittenImage> {
+        let to = match &self.request.to {
+            To::Pipe => Destination::Sink(Arc::new(PipeSink::stdout()?)),
+            _ => {
+                let path = plan.folder.join(&disk.file_name);
+                if let Some(run) = &self.run {
+                    run.making_file(&Place::new(&disk.plan.data_file(&path))?)?;
+                }
+                Destination::File(path)
+            }
+        };
+        let label = format!("{}/{}", plan.machine.name, disk.info.id);
+        let progress = self.reporter.disk(&label, disk.plan.options.capacity);
+        let from = image_source(source, disk);
+        let written = match &disk.whole {
+            None => self.engine.write_image(&from, &disk.plan, to, progress).await?,
+            Some(whole) => {
+                let sink = match to {
+                    Destination::File(path) => self.file_sink(&path)?,
+                    Destination::Sink(sink) => sink,
+                };
+                let copy = self.engine.copy_image(&from, &disk.plan, whole, sink.clone(), progress);
+                copy.await.inspect_err(|_| drop(sink.abort()))?
+            }
+        };
+        if written.reused_bytes > 0 {
+            self.reporter.note(&format!(
+                "{label}: {} of {} bytes were there from an earlier run",
+                written.reused_bytes, disk.info.capacity
+            ));
+        }
+        for finding in &written.findings {
+            self.reporter.warn(&format!("{label}: {finding}"));
+        }
+        Ok(written)
+    }
+
+    /// Gives all disks their final names.
+    pub fn name_disks(
+        &self,
+        plan: &MachinePlan,
+        written: &[WrittenImage],
+        record: &mut Exported,
+    ) -> Result<()> {
+        for (disk, image) in plan.disks.iter().zip(written) {
+            image.commit()?;
+            let path = match &self.request.to {
+                To::Pipe => "-".into(),
+                _ => {
+                    let path = plan.folder.join(&disk.file_name);
+                    disk.plan.data_file(&path).display().to_string()
+                }
+            };
+            let artifact = disk_artifact(disk, image, path);
+            record.data_bytes += image.data_bytes;
+            record.reused_bytes += image.reused_bytes;
+            self.note(artifact, record)?;
+            if let Some(file) = &image.beside {
+                let small = SmallFile {
+                    path: plan.folder.join(&file.name),
+                    bytes: file.bytes.clone(),
+                    role: "descriptor",
+                };
+                self.write_small(&small, record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a small file and notes it.
+    pub fn write_small(&self, file: &SmallFile, record: &mut Exported) -> Result<()> {
+        if let Some(run) = &self.run {
+            run.making_file(&Place::new(&file.path)?)?;
+        }
+        let artifact = file.write(self.request.write.overwrite)?;
+        self.note(artifact, record)
+    }
+
+    /// Takes a named file into the journal and into the record.
+    pub fn note(&self, artifact: Artifact, record: &mut Exported) -> Result<()> {
+        if let Some(run) = &self.run {
+            let sum = artifact.checksum.as_ref().and_then(|sum| sum.split_once(':'));
+            run.artifact(&ArtifactEntry {
+                path: artifact.path.clone(),
+                source: Some(format!("{}:{}", record.context, record.vm)),
+                format: artifact.format.clone(),
+                size_bytes: artifact.size_bytes,
+                checksums: sum.iter().map(|(kind, hex)| ((*kind).into(), (*hex).into())).collect(),
+                verified: artifact.verified,
+            })?;
+        }
+        record.artifacts.push(artifact);
+        Ok(())
+    }
+
+    /// Whether names are free: neither taken by another machine of this run nor, unless they may be
+    /// replaced, by a file.
+    pub fn check_free(&self, paths: impl Iterator<Item = PathBuf>) -> Result<()> {
+        if self.request.to_pipe() {
+            return Ok(());
+        }
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in paths {
+            let subject = path.display().to_string();
+            if !self.request.write.overwrite && Place::new(&path)?.exists() {
+                return Err(Error::conflict("the file exists")
+                    .with_subject(subject)
+                    .with_hint("give --overwrite to replace it, or another --to"));
+            }
+            if !taken.insert(path) {
+                return Err(Error::conflict("another machine of this run writes that file")
+                    .with_subject(subject)
+                    .with_hint("export them to folders of their own"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a machine came from.
+struct Origin<'a> {
+    provider: &'static str,
+    context: &'a str,
+    id: &'a VmId,
+}
+
+/// A disk as the engine reads it.
+pub fn image_source<'a>(source: &'a dyn ExportSource, disk: &PlannedDisk) -> ImageSource<'a> {
+    let index = disk.index;
+    ImageSource {
+        name: disk.info.name.clone(),
+        capacity: disk.info.capacity,
+        block_size: disk.info.block_size,
+        identity: disk.info.identity.clone(),
+        read: Box::new(move |range| source.read(index, range)),
+    }
+}
+
+/// A disk's file as the record has it.
+pub fn disk_artifact(disk: &PlannedDisk, image: &WrittenImage, path: String) -> Artifact {
+    Artifact {
+        path,
+        role: "disk",
+        format: Some(disk.plan.format.to_string()),
+        disk: Some(disk.info.id.clone()),
+        size_bytes: image.size,
+        checksum: image.sum.as_ref().map(ToString::to_string),
+        verified: image.verified,
+    }
+}
+
+/// The machine's firmware variables.
+pub fn nvram_of(source: &dyn ExportSource) -> Result<Option<(String, Vec<u8>)>> {
+    let Some((name, file)) = source.nvram() else { return Ok(None) };
+    let bytes = read_nvram(&name, file.as_ref())?;
+    Ok(Some((name, bytes)))
+}
+
+fn discard(written: &[WrittenImage]) {
+    for image in written {
+        image.discard();
+    }
+}
