@@ -1,5 +1,5 @@
-//! What VMware and VirtualBox say beyond the standard: firmware, Secure Boot, its variables, TPM,
-//! UUID.
+//! What VMware, VirtualBox and oVirt say beyond the standard: firmware, Secure Boot, its
+//! variables, TPM, UUID.
 
 use roxmltree::Node;
 
@@ -27,6 +27,7 @@ impl Extras {
             match node.tag_name().name() {
                 "Config" | "ExtraConfig" => extras.add_vmware(node, files),
                 "Machine" => extras.add_virtualbox(node),
+                "BiosType" => extras.add_ovirt(node.text().unwrap_or_default().trim()),
                 _ => {}
             }
         }
@@ -60,6 +61,14 @@ impl Extras {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// `<BiosType>3</BiosType>`: oVirt's chipset and firmware; 3 is UEFI, 4 with Secure Boot.
+    fn add_ovirt(&mut self, kind: &str) {
+        if matches!(kind, "3" | "4") {
+            self.firmware.kind = FirmwareKind::Uefi;
+            self.firmware.secure_boot = kind == "4";
         }
     }
 

@@ -93,6 +93,8 @@ fn ovirt_s_dialect() {
     let package = read(OVIRT);
     let machine = &package.description.machine;
     assert_eq!(machine.name, "meadow");
+    assert_eq!(machine.firmware.kind, FirmwareKind::Uefi);
+    assert!(machine.firmware.secure_boot);
     assert_eq!((machine.cpus.count, machine.cpus.cores_per_socket), (2, Some(2)));
     assert_eq!(machine.memory_bytes, 2 << 30);
     assert_eq!(machine.os.family, OsFamily::Linux);
