@@ -18,6 +18,9 @@ for TB_KEYRING in /usr/share/keyrings/debian-archive-keyring.{gpg,pgp}; do
 	[ ! -r "$TB_KEYRING" ] || break
 done
 TB_LIBDIR=x86_64-linux-gnu
+# Not the usual name in /lib64: that is a link to the host's loader, and loader
+# and C library must be of one version.
+TB_LOADER=usr/lib/$TB_LIBDIR/ld-linux-x86-64.so.2
 
 say() { printf 'testbed: %s\n' "$*" >&2; }
 
@@ -268,7 +271,7 @@ unpacked() {
 run_from() {
 	local root=$1 program=$2
 	shift 2
-	"$root/lib64/ld-linux-x86-64.so.2" --argv0 "$program" \
+	"$root/$TB_LOADER" --argv0 "$program" \
 		--library-path "$root/usr/lib/$TB_LIBDIR:$root/usr/lib" "$root/$program" "$@"
 }
 
@@ -282,7 +285,7 @@ write_wrapper() {
 		self=\$(readlink -f "\$0")
 		root=\${self%/bin/*}/root
 		${4:-}
-		exec "\$root/lib64/ld-linux-x86-64.so.2" --argv0 "\$0" \\
+		exec "\$root/$TB_LOADER" --argv0 "\$0" \\
 		  --library-path "\$root/usr/lib/$TB_LIBDIR:\$root/usr/lib" \\
 		  "\$root/$3" "\$@"
 	END

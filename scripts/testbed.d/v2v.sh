@@ -4,10 +4,17 @@
 # them; so they run with the unpacked root's /usr, /etc and package database
 # laid over the host's, which only they see. All other paths are the host's.
 
+# Asked first, for it would be a pity about the download. A plain chroot and
+# most containers say no.
+possible_v2v() {
+	unshare -m true 2>/dev/null || unshare -rm true 2>/dev/null ||
+		skip "v2v: left out, as the kernel gives this user no mount namespace (unshare -rm)"
+}
+
 make_v2v() {
 	local root=$1/root debs=$1/debs
 	fetch_packages "$debs" '?essential' usr-is-merged mawk \
-		virt-v2v libguestfs0 supermin nbdkit libnbd-bin ovmf seabios proot \
+		virt-v2v libguestfs0 supermin nbdkit libnbd-bin ovmf seabios \
 		linux-image-cloud-amd64
 	unpack_packages "$debs" "$root"
 	register_packages "$debs" "$root"
@@ -71,7 +78,7 @@ settle_v2v() {
 
 # depmod is one of kmod's names; it goes by the name it is called by.
 run_depmod() {
-	"$1/lib64/ld-linux-x86-64.so.2" --argv0 depmod \
+	"$1/$TB_LOADER" --argv0 depmod \
 		--library-path "$1/usr/lib/$TB_LIBDIR" "$1/usr/bin/kmod" -b "$1" "$2"
 }
 
