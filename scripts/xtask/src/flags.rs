@@ -19,20 +19,24 @@ use crate::{commands, io, say};
 /// # Errors
 /// `Integrity` when a flag has no test or one that passes without it; each is printed. `Io`.
 pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
-    let mut failed = 0;
+    let (mut passed, mut failed) = (0, 0);
     for (tool, command) in commands() {
         if tool == "hyper" || only.is_some_and(|only| only != tool) {
             continue;
         }
         let programs = build(root, tool)?;
         for flag in flags(&command) {
-            let verdict = judge(root, tool, &programs, &flag)?;
-            if let Some(fault) = verdict {
-                failed += 1;
-                say(&format!("{tool} --{flag}: {fault}"));
+            match judge(root, tool, &programs, &flag)? {
+                None => passed += 1,
+                Some(fault) => {
+                    failed += 1;
+                    say(&format!("{tool} --{flag}: {fault}"));
+                }
             }
         }
     }
+    // scripts/test adds it up.
+    say(&format!("{passed} passed, {failed} failed"));
     if failed == 0 {
         return Ok(());
     }
