@@ -39,17 +39,14 @@ memory_mib() {
 # Machine type and firmware. Of the machine only the family matters: the exact
 # version in a file is one that the QEMU at hand may not have.
 machine_args() {
-	local family secure=no smm=
+	local family smm=
 	case $(xml "$1" /domain/os/type/@machine) in
 	*q35*) family=q35 ;;
 	*) family=pc ;;
 	esac
 	if is_uefi "$1"; then
-		[ "$(xml "$1" /domain/os/loader/@secure)" != yes ] || secure=yes
-		[ "$(xml "$1" "/domain/os/firmware/feature[@name='secure-boot']/@enabled")" != yes ] ||
-			secure=yes
-		[ "$secure" = no ] || smm=,smm=on
-		mapfile -t -O "${#DOMAIN_ARGS[@]}" DOMAIN_ARGS < <(ovmf_args "$2" "$secure")
+		! is_secure "$1" || smm=,smm=on
+		mapfile -t -O "${#DOMAIN_ARGS[@]}" DOMAIN_ARGS < <(ovmf_args "$2" "${smm:+yes}")
 	fi
 	DOMAIN_ARGS+=(-machine "$family$smm")
 }
@@ -57,6 +54,13 @@ machine_args() {
 is_uefi() {
 	[ "$(xml "$1" /domain/os/@firmware)" = efi ] ||
 		[ "$(xml "$1" /domain/os/loader/@type)" = pflash ]
+}
+
+# is_secure FILE: enrolled keys are what makes firmware that can do Secure Boot
+# insist on it.
+is_secure() {
+	[ "$(xml "$1" "/domain/os/firmware/feature[@name='enrolled-keys']/@enabled")" = yes ] ||
+		[ "$(xml "$1" /domain/os/loader/@secure)" = yes ]
 }
 
 disk_args() {

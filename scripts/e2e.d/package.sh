@@ -4,7 +4,8 @@
 # VMware adds to it, the archive by tar.
 
 # new_ova FILE NAME FIRMWARE RAW...: an OVA with a checksum manifest. FIRMWARE
-# is bios (disks on a SCSI controller, an e1000) or efi (SATA, a vmxnet3).
+# is bios (disks on a SCSI controller, an e1000), efi (SATA, a vmxnet3) or
+# secure, which is efi with Secure Boot.
 new_ova() {
 	local file=$1 name=$2 firmware=$3 dir=$1.parts raw n=0 parts=()
 	shift 3
@@ -48,12 +49,24 @@ descriptor() {
 		      <Info>Hardware</Info>
 		      <System><vssd:ElementName>Hardware</vssd:ElementName><vssd:InstanceID>0</vssd:InstanceID><vssd:VirtualSystemIdentifier>$name</vssd:VirtualSystemIdentifier><vssd:VirtualSystemType>vmx-14</vssd:VirtualSystemType></System>
 		      $(hardware "$firmware" $#)
-		      <vmw:Config ovf:required="false" vmw:key="firmware" vmw:value="$firmware"/>
+		      $(firmware_config "$firmware")
 		    </VirtualHardwareSection>
 		  </VirtualSystem>
 		</Envelope>
 	END
 }
+
+firmware_config() {
+	case $1 in
+	secure)
+		config firmware efi
+		config bootOptions.efiSecureBootEnabled true
+		;;
+	*) config firmware "$1" ;;
+	esac
+}
+
+config() { printf '<vmw:Config ovf:required="false" vmw:key="%s" vmw:value="%s"/>' "$1" "$2"; }
 
 references() {
 	local n
@@ -78,7 +91,7 @@ disk_section() {
 # the order of their names, as the schema wants.
 hardware() {
 	local n bus=20 kind=vmware.sata.ahci network=VmxNet3
-	[ "$1" = efi ] || { bus=6 kind=lsilogic network=E1000; }
+	[ "$1" != bios ] || { bus=6 kind=lsilogic network=E1000; }
 	item 'hertz * 10^6' '2 CPUs' 1 3 'VirtualQuantity=2'
 	item 'byte * 2^20' '512 MB of memory' 2 4 'VirtualQuantity=512'
 	printf '<Item><rasd:Address>0</rasd:Address><rasd:ElementName>Controller</rasd:ElementName><rasd:InstanceID>3</rasd:InstanceID><rasd:ResourceSubType>%s</rasd:ResourceSubType><rasd:ResourceType>%d</rasd:ResourceType></Item>' \
