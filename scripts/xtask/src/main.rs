@@ -3,9 +3,11 @@
 //! - `gen` writes man pages, completions and the list of known flags from the tools' commands;
 //!   `gen --check` only says which of them are stale.
 //! - `lint` checks the layers of `common` and the sizes of files.
+//! - `demo` makes the machine in `testdata/demo` anew.
 //! - `flags` checks that each flag has a test that fails when the flag does nothing.
 
 mod completion;
+mod demo;
 mod exit_status;
 mod flags;
 mod generate;
@@ -37,6 +39,8 @@ enum Task {
     },
     /// Check the layers of the common crate and the sizes of files
     Lint,
+    /// Make the machine in testdata/demo anew
+    Demo,
     /// Check that each flag has a test that fails when the flag does nothing
     Flags {
         /// Only those of this tool
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Gen { check } => generate::run(&root, check),
         Task::Lint => lint::run(&root),
+        Task::Demo => demo::run(&root),
         Task::Flags { tool } => flags::run(&root, tool.as_deref()),
     };
     match done {
