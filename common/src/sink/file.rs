@@ -62,9 +62,15 @@ impl FileSink {
     fn failed(&self, error: std::io::Error) -> Error {
         let full = error.kind() == std::io::ErrorKind::StorageFull
             || error.kind() == std::io::ErrorKind::QuotaExceeded;
+        let limited = error.kind() == std::io::ErrorKind::FileTooLarge;
         let error = Error::io("write", error).with_subject(self.path.display().to_string());
+        if limited {
+            return error.with_hint(
+                "a limit of this process (ulimit -f) or of the file system allows no larger file",
+            );
+        }
         if full {
-            return error.with_hint("free some space, then run the same command again: it goes on");
+            return error.with_hint("free some space, then run the same command again");
         }
         error
     }

@@ -22,6 +22,9 @@ pub fn watch(cancel: Cancel, remarks: Remarks) -> Result<()> {
     // Handlers stand before the tool starts, so that no signal falls between.
     let guard = runtime.enter();
     let mut signals = heard.map(signal).collect::<std::io::Result<Vec<_>>>().map_err(failed)?;
+    // A handler stays for good once it was set: a file that may not grow any further is an error
+    // of the write then, not a sudden end (`ulimit -f`, setrlimit(2)).
+    drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map_err(failed)?);
     drop(guard);
     let wait = move || {
         runtime.block_on(async {
