@@ -55,7 +55,11 @@ impl Engine {
             }
             let len = PART.min(size - at);
             if let Some(limit) = &self.limit {
-                limit.take(len).await;
+                tokio::select! {
+                    () = limit.take(len) => {}
+                    // Seen at the head of the loop.
+                    () = self.cancel.cancelled() => continue,
+                }
             }
             let buffer = self.buffers.take(len as usize);
             let (file, sink, sender) = (file.clone(), sink.clone(), sender.clone());
