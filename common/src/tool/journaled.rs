@@ -1,22 +1,22 @@
 //! Runs of tools in the journal.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use serde::Serialize;
 
 use super::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{Folders, Target};
-use crate::history::{Begin, Counts, End, Failure, Journal, Outcome, Run, Thing};
+use crate::history::{ArtifactEntry, Begin, Counts, End, Failure, Journal, Outcome, Run, Thing};
 
 /// A run that is in the journal. Dropped without an end it counts as lost.
 #[derive(Debug)]
-pub struct JournaledRun(Run);
-
-impl std::ops::Deref for JournaledRun {
-    type Target = Run;
-
-    fn deref(&self) -> &Run {
-        &self.0
-    }
+pub struct JournaledRun {
+    run: Run,
+    /// Partial files that were noted and are not known to be gone, absolute.
+    made: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Context {
@@ -39,7 +39,8 @@ impl Context {
         let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let begin =
             Begin { tool: tool.into(), request, sources: own(sources), targets: own(targets) };
-        journal.begin(begin).map(JournaledRun)
+        let run = journal.begin(begin)?;
+        Ok(JournaledRun { run, made: Mutex::default() })
     }
 }
 
@@ -49,9 +50,50 @@ impl JournaledRun {
     /// # Errors
     /// Those of the journal.
     pub fn making_file(&self, place: &Target) -> Result<()> {
-        let path = place.partial_path();
-        let path = std::path::absolute(&path).unwrap_or(path);
-        self.0.making(&Thing::File { path })
+        let path = absolute(&place.partial_path());
+        self.run.making(&Thing::File { path: path.clone() })?;
+        self.made().insert(path);
+        Ok(())
+    }
+
+    /// Says that an artifact stands under its final name, and that its partial file is gone. Its
+    /// path is stored so that it can be found from any folder; `-` is standard output.
+    ///
+    /// # Errors
+    /// Those of the journal.
+    pub fn artifact(&self, artifact: ArtifactEntry) -> Result<()> {
+        if artifact.path == "-" {
+            return self.run.artifact(&artifact);
+        }
+        let path = absolute(Path::new(&artifact.path));
+        self.run.artifact(&ArtifactEntry { path: path.display().to_string(), ..artifact })?;
+        let partial = Target::new(&path)?.partial_path();
+        if self.made().remove(&partial) {
+            self.run.committed(&Thing::File { path: partial })?;
+        }
+        Ok(())
+    }
+
+    /// Notes which partial files were removed on the way, so that only those are told that a
+    /// later run or a person finds.
+    fn note_removed(&self) -> Result<()> {
+        for path in std::mem::take(&mut *self.made()) {
+            let folder_is_there = path.parent().is_some_and(Path::exists);
+            if folder_is_there && !path.exists() && !has_state(&path) {
+                self.run.removed(&Thing::File { path })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the same run, begun again, would go on from what this one leaves. Ask before the
+    /// end.
+    pub fn can_be_continued(&self) -> bool {
+        self.made().iter().any(|path| path.exists() && has_state(path))
+    }
+
+    fn made(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends a run that was about one thing; `outcome` is the bytes it wrote.
@@ -69,7 +111,8 @@ impl JournaledRun {
     /// # Errors
     /// Those of the journal.
     pub fn end_with(&self, error: Option<&Error>, counts: Counts, written: u64) -> Result<()> {
-        self.0.end(End {
+        self.note_removed()?;
+        self.run.end(End {
             outcome: Outcome::of(error),
             error: error.map(Failure::from),
             counts,
@@ -77,4 +120,14 @@ impl JournaledRun {
             written_bytes: written,
         })
     }
+}
+
+/// Whether a state file stands beside a partial file.
+fn has_state(partial: &Path) -> bool {
+    Target::of_temporary(partial).is_some_and(|place| place.state_path().exists())
+}
+
+/// The path from the root on, as far as that can be had.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

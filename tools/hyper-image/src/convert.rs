@@ -143,7 +143,7 @@ async fn convert(
         reused_bytes: written.reused_bytes,
         seconds: began.elapsed().as_secs_f64(),
     };
-    run.artifact(&ArtifactEntry {
+    run.artifact(ArtifactEntry {
         path,
         format: Some(record.format.clone()),
         size_bytes: written.size,
