@@ -18,9 +18,12 @@ pub enum ImageError {
     /// The format or target cannot hold it: a size limit.
     #[error("{0}")]
     Limit(String),
-    /// Another file that the image names is missing or may not be opened.
+    /// Another file that the image names may not be opened.
     #[error("{0}")]
     Outside(String),
+    /// Another file that the image names is not there.
+    #[error("{0}")]
+    Missing(String),
     /// A failed read or write of a file.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -44,6 +47,7 @@ impl From<ImageError> for Error {
             ImageError::Corrupt(_) | ImageError::Truncated(_) => ErrorKind::Integrity,
             ImageError::Unsupported(_) | ImageError::Limit(_) => ErrorKind::Unsupported,
             ImageError::Outside(_) => ErrorKind::Auth,
+            ImageError::Missing(_) => ErrorKind::NotFound,
             ImageError::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
                 return Self::new(ErrorKind::Integrity, "the image ends before its contents do");
             }

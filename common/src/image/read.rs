@@ -95,7 +95,8 @@ pub trait Siblings: Debug + Send + Sync {
     /// Opens `name` as the image gives it (relative, absolute or a URL-like name).
     ///
     /// # Errors
-    /// [`ImageError::Outside`] where the name is refused or nothing is there; the operating
+    /// [`ImageError::Outside`] where the name is refused, [`ImageError::Missing`] where nothing is
+    /// there; the operating
     /// system's error otherwise.
     fn open(&self, name: &str) -> Result<Sibling, ImageError>;
 }

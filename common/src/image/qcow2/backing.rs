@@ -93,6 +93,7 @@ fn within(name: &str, error: ImageError) -> ImageError {
         ImageError::Unsupported(text) => ImageError::Unsupported(say(text)),
         ImageError::Limit(text) => ImageError::Limit(say(text)),
         ImageError::Outside(text) => ImageError::Outside(say(text)),
+        ImageError::Missing(text) => ImageError::Missing(say(text)),
         ImageError::Io(io) => ImageError::Io(std::io::Error::new(io.kind(), say(io.to_string()))),
     }
 }

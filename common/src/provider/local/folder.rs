@@ -101,6 +101,9 @@ impl Folder {
         let found = std::fs::canonicalize(self.base.join(name))
             .or_else(|_| std::fs::canonicalize(self.base.join(name.replace('\\', "/"))));
         let path = found.map_err(|error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
+                return ImageError::Missing(format!("it names {name:?}, which is not there"));
+            }
             outside(format!("it names {name:?}, which cannot be opened: {error}"))
         })?;
         if self.roots.iter().any(|root| path.starts_with(root)) {
@@ -150,9 +153,10 @@ mod tests {
         for name in ["a", "sub/b", "sub/../a", "file:a"] {
             assert!(open(&[], name).is_ok(), "{name}");
         }
-        for name in ["../other/c", "link", &absolute, "nbd://host/x", "json:{}", "missing"] {
+        for name in ["../other/c", "link", &absolute, "nbd://host/x", "json:{}"] {
             assert!(matches!(open(&[], name), Err(ImageError::Outside(_))), "{name}");
         }
+        assert!(matches!(open(&[], "missing"), Err(ImageError::Missing(_))));
         for name in ["../other/c", "link", &absolute] {
             assert!(open(std::slice::from_ref(&outside), name).is_ok(), "{name}");
         }

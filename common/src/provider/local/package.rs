@@ -28,7 +28,7 @@ impl PackageFiles {
 impl Siblings for PackageFiles {
     fn open(&self, name: &str) -> Result<Sibling, ImageError> {
         let (member, window) = self.member(name).ok_or_else(|| {
-            ImageError::Outside(format!("it names {name:?}, which is not in the package"))
+            ImageError::Missing(format!("it names {name:?}, which is not in the package"))
         })?;
         let name = format!("{}#{}", self.file.path().display(), member.name);
         Ok(Sibling { file: Arc::new(window), folder: Arc::new(self.clone()), name })
