@@ -192,6 +192,10 @@ impl Claim {
     /// `Unsupported` where the file system cannot rename without replacing; what the operating
     /// system said otherwise. Until the rename nothing is lost: partial file and state stay.
     pub fn commit(self, file: &File, overwrite: bool) -> Result<()> {
+        self.give_name(file, overwrite)
+    }
+
+    fn give_name(&self, file: &File, overwrite: bool) -> Result<()> {
         let target = &self.target;
         let partial = target.partial_path();
         let subject = || target.path.display().to_string();
@@ -234,7 +238,7 @@ pub fn write_small(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
         claim.discard();
         return Err(Error::io("write", error).with_subject(path.display().to_string()));
     }
-    claim.commit(&file, overwrite)
+    claim.give_name(&file, overwrite).inspect_err(|_| drop(claim.discard()))
 }
 
 impl Drop for Claim {
