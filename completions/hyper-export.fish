@@ -13,7 +13,7 @@ complete -c hyper-export -l checksum -d 'Make this checksum of every file writte
 complete -c hyper-export -l limit-rate -d 'Read no faster than this in all, such as 50M (bytes per second)' -r
 complete -c hyper-export -l allow-path -d 'Open files that an image names in this folder too, not only beside the image' -r -F
 complete -c hyper-export -l from-format -d 'Read the source as this format: raw, qcow2, vmdk, vhd, vhdx or vdi' -r
-complete -c hyper-export -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper-export -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper-export -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -29,7 +29,6 @@ complete -c hyper-export -l verify -d 'Read back what was written and compare it
 complete -c hyper-export -l trust-source -d 'Move compressed blocks from VMDK to qcow2 without checking them'
 complete -c hyper-export -l recompress -d 'Compress every block anew, for readers that insist on a 4 KiB window'
 complete -c hyper-export -l overwrite -d 'Replace files that exist'
-complete -c hyper-export -l all-contexts -d 'Use all contexts'
 complete -c hyper-export -l dry-run -d 'Show what would be done, and do nothing'
 complete -c hyper-export -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper-export -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'

@@ -71,6 +71,27 @@ impl ContextFlags {
     }
 }
 
+/// `-c`, for a tool whose references name one machine each. Read by the frame for defaults of
+/// flags.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ReferenceFlags {
+    /// Look in this context for machines that are named without one
+    #[arg(long, short, value_name = "NAME")]
+    pub context: Option<String>,
+}
+
+impl ReferenceFlags {
+    /// The context and the rest of a reference: the context that leads it, else the one of the
+    /// flag, else the current one.
+    ///
+    /// # Errors
+    /// `NotFound` for a name that is no context.
+    pub fn locate(&self, config: &Config, reference: &str) -> Result<(ContextConfig, String)> {
+        let context = self.context.iter().cloned().collect();
+        ContextFlags { context, all_contexts: false }.locate(config, reference)
+    }
+}
+
 /// Which VMs a list shows.
 #[derive(Debug, Clone, Default, Args)]
 pub struct FilterFlags {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hyper_common::tool::flags::{
-    ContextFlags, DryRunFlags, OutputFlags, ProgressFlags, TimeoutFlags,
+    DryRunFlags, OutputFlags, ProgressFlags, ReferenceFlags, TimeoutFlags,
 };
 use hyper_common::tool::write_flags::WriteFlags;
 
@@ -60,7 +60,7 @@ pub struct ExportArgs {
 
     /// Where machines are.
     #[command(flatten)]
-    pub context: ContextFlags,
+    pub context: ReferenceFlags,
 
     /// Dry run.
     #[command(flatten)]

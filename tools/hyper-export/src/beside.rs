@@ -96,6 +96,11 @@ pub fn domain_file(plan: &mut MachinePlan) -> SmallFile {
     SmallFile { path, bytes: domain.text.into_bytes(), role: "domain" }
 }
 
+/// Where the Artifact Manifest stands.
+pub fn manifest_path(plan: &MachinePlan) -> PathBuf {
+    plan.folder.join(format!("{}.artifact-manifest.json", plan.stem))
+}
+
 /// The Artifact Manifest of what was written.
 ///
 /// # Errors
@@ -120,7 +125,7 @@ pub fn manifest_file(
         })
         .collect();
     let manifest = ArtifactManifest::new(&plan.machine, provider, vm_id, &disks, &plan.warnings);
-    let path = plan.folder.join(format!("{}.artifact-manifest.json", plan.stem));
+    let path = manifest_path(plan);
     Ok(SmallFile { path, bytes: manifest.to_json()?.into_bytes(), role: "manifest" })
 }
 

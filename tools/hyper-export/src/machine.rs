@@ -17,7 +17,9 @@ use hyper_common::tool::JournaledRun;
 use hyper_common::transfer::{Destination, Engine, ImageSource, WrittenImage};
 use hyper_common::vm::VmId;
 
-use crate::beside::{SmallFile, domain_file, machine_file, manifest_file, nvram_file, read_nvram};
+use crate::beside::{
+    SmallFile, domain_file, machine_file, manifest_file, manifest_path, nvram_file, read_nvram,
+};
 use crate::plan::{MachinePlan, PlannedDisk};
 use crate::record::{Artifact, Exported, PlannedFile};
 use crate::reference::{Name, Wanted};
@@ -105,6 +107,9 @@ impl Shared {
             warnings: Vec::new(),
             error: None,
         };
+        if self.request.manifest {
+            self.check_free(std::iter::once(manifest_path(&plan)))?;
+        }
         match self.request.format {
             TargetFormat::Image(_) => self.write_disks(source, &mut plan, &mut record).await?,
             TargetFormat::Ovf => self.write_ovf(source, &mut plan, &mut record).await?,
@@ -250,7 +255,7 @@ impl Shared {
     pub fn note(&self, artifact: Artifact, record: &mut Exported) -> Result<()> {
         if let Some(run) = &self.run {
             let sum = artifact.checksum.as_ref().and_then(|sum| sum.split_once(':'));
-            run.artifact(&ArtifactEntry {
+            run.artifact(ArtifactEntry {
                 path: artifact.path.clone(),
                 source: Some(format!("{}:{}", record.context, record.vm)),
                 format: artifact.format.clone(),

@@ -90,7 +90,12 @@ impl MachinePlan {
 
     fn check_target(&self, request: &Request) -> Result<()> {
         if self.disks.is_empty() {
-            return Err(Error::new(ErrorKind::NotFound, "the machine has no disk to export"));
+            let chosen = !request.disks.only.is_empty() || !request.disks.exclude.is_empty();
+            let text = match chosen {
+                true => "all of its disks are left out",
+                false => "the machine has no disk to export",
+            };
+            return Err(Error::new(ErrorKind::NotFound, text).with_subject(&self.machine.name));
         }
         let single = !matches!(request.to, To::Folder(_)) && self.package.is_none();
         if single && self.disks.len() > 1 && request.format != TargetFormat::Ova {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hyper_common::config::{Config, ContextConfig};
 use hyper_common::error::{Error, ErrorKind, Result};
-use hyper_common::tool::flags::ContextFlags;
+use hyper_common::tool::flags::ReferenceFlags;
 use hyper_common::vm::VmId;
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ pub struct Wants {
     stdin: bool,
     file: Option<PathBuf>,
     #[serde(skip)]
-    context: ContextFlags,
+    context: ReferenceFlags,
 }
 
 impl Wants {
@@ -50,7 +50,7 @@ impl Wants {
     pub fn new(
         typed: &[String],
         file: Option<PathBuf>,
-        context: &ContextFlags,
+        context: &ReferenceFlags,
         config: &Config,
     ) -> Result<Self> {
         let stdin = typed.iter().any(|reference| reference == "-");

@@ -1,6 +1,6 @@
 //! What an export is to do, checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hyper_common::config::Config;
 use hyper_common::error::{Error, Result};
@@ -173,7 +173,7 @@ impl Request {
             }
             write.checksum.get_or_insert(SumKind::Sha256);
         }
-        let to = To::new(args.to, format, args.package_compress);
+        let to = To::new(args.to, format, args.package_compress)?;
         if to == To::Pipe && (write.verify || args.manifest) {
             return Err(Error::usage(
                 "what goes into a pipe can neither be verified nor described",
@@ -221,17 +221,43 @@ fn check_package(
 }
 
 impl To {
-    fn new(to: PathBuf, format: TargetFormat, compress: Option<PackageCompress>) -> Self {
+    fn new(to: PathBuf, format: TargetFormat, compress: Option<PackageCompress>) -> Result<Self> {
         if to.as_os_str() == "-" {
-            return Self::Pipe;
+            return Ok(Self::Pipe);
+        }
+        if to.is_dir() {
+            return Ok(Self::Folder(to));
         }
         let suffix = format!(".{}{}", format.name(), compress.map_or("", PackageCompress::suffix));
         let name = to.to_string_lossy().to_ascii_lowercase();
-        if name.ends_with(&suffix) && format != TargetFormat::Ovf && !to.is_dir() {
-            return Self::File(to);
+        let raw = format == TargetFormat::Image(ImageFormat::Raw) && name.ends_with(".img");
+        if (name.ends_with(&suffix) || raw) && format != TargetFormat::Ovf {
+            return Ok(Self::File(to));
         }
-        Self::Folder(to)
+        // A folder `disk.vmdk` is not what somebody means who forgot --format.
+        if to.exists() || FILE_SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) {
+            return Err(not_a_folder(&to, format, &suffix));
+        }
+        Ok(Self::Folder(to))
     }
+}
+
+/// Names that end so are meant as files.
+const FILE_SUFFIXES: [&str; 12] = [
+    ".qcow2", ".raw", ".img", ".vmdk", ".vhd", ".vhdx", ".vdi", ".ova", ".ovf", ".gz", ".zst",
+    ".iso",
+];
+
+fn not_a_folder(to: &Path, format: TargetFormat, suffix: &str) -> Error {
+    let subject = to.display().to_string();
+    if format == TargetFormat::Ovf {
+        return Error::usage("an OVF package is a folder of files")
+            .with_subject(subject)
+            .with_hint("give --to FOLDER, or --format ova for one file");
+    }
+    Error::usage(format!("a file of --format {} has a name that ends in {suffix}", format.name()))
+        .with_subject(subject)
+        .with_hint(format!("give --to NAME{suffix}, --to FOLDER, or another --format"))
 }
 
 /// The machines that were asked for by name.

@@ -155,12 +155,14 @@ impl Tally {
     fn error(&mut self, shared: &Shared) -> Option<Error> {
         let first = self.first.take()?;
         if self.counts.total == 1 || shared.cancel.is_cancelled() {
-            let resumable = !shared.request.to_pipe() && shared.cancel.is_cancelled();
-            return Some(if resumable {
-                first.with_hint("the same command again goes on where this stopped")
-            } else {
-                first
-            });
+            if !shared.cancel.is_cancelled() || shared.request.to_pipe() {
+                return Some(first);
+            }
+            let continued = shared.run.as_ref().is_some_and(|run| run.can_be_continued());
+            return Some(first.with_hint(match continued {
+                true => "the same command again goes on where this stopped",
+                false => "nothing half done remains; the same command again begins anew",
+            }));
         }
         let text = format!("{} of {} machines failed", self.counts.failed, self.counts.total);
         Some(Error::new(ErrorKind::Partial, text))
