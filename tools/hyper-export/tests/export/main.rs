@@ -1,0 +1,13 @@
+//! `hyper-export` as a process, in an environment of its own; qemu-img judges what it writes.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod disks;
+mod faults;
+mod flags;
+mod formats;
+mod many;
+mod pipes;
+mod resume;
+mod user;
+mod words;
