@@ -14,10 +14,21 @@ pub struct Buffers {
     free: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
+/// The stocks of an engine: buffers in one are of about the same size.
+#[derive(Debug, Clone, Default)]
+pub struct Stock {
+    /// Guest bytes of jobs.
+    pub plain: Buffers,
+    /// Compressed streams as they stand in files.
+    pub streams: Buffers,
+}
+
 /// A buffer on loan; its memory returns to the stock when the last [`Bytes`] of it is dropped.
 #[derive(Debug)]
 pub struct Buffer {
+    /// At least `len` bytes; what is longer stays initialised for the next loan.
     bytes: Vec<u8>,
+    len: usize,
     stock: Buffers,
 }
 
@@ -28,12 +39,9 @@ impl Buffers {
         let mut bytes = free.pop().unwrap_or_default();
         drop(free);
         if bytes.len() < len {
-            bytes.clear();
             bytes.resize(len, 0);
-        } else {
-            bytes.truncate(len);
         }
-        Buffer { bytes, stock: self.clone() }
+        Buffer { bytes, len, stock: self.clone() }
     }
 }
 
@@ -48,19 +56,19 @@ impl std::ops::Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[..self.len]
     }
 }
 
 impl std::ops::DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        &mut self.bytes[..self.len]
     }
 }
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self
     }
 }
 

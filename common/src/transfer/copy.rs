@@ -61,7 +61,7 @@ impl Engine {
                     () = self.cancel.cancelled() => continue,
                 }
             }
-            let buffer = self.buffers.take(len as usize);
+            let buffer = self.buffers.plain.take(len as usize);
             let (file, sink, sender) = (file.clone(), sink.clone(), sender.clone());
             copied = super::disk::blocking(move || {
                 let mut buffer = buffer;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::buffer::Buffers;
+use super::buffer::Stock;
 use super::limit::RateLimit;
 use super::pool::Pool;
 use crate::cancel::Cancel;
@@ -29,7 +29,7 @@ pub struct EngineOptions {
 pub struct Engine {
     pub(super) pool: Pool,
     pub(super) budget: Arc<Semaphore>,
-    pub(super) buffers: Buffers,
+    pub(super) buffers: Stock,
     pub(super) limit: Option<RateLimit>,
     pub(super) cancel: Cancel,
 }
@@ -47,7 +47,7 @@ impl Engine {
         Ok(Self {
             pool: pool.map_err(|error| Error::io("start worker threads", error))?,
             budget: Arc::new(Semaphore::new(BUDGET_KIB as usize)),
-            buffers: Buffers::default(),
+            buffers: Stock::default(),
             limit: options.limit_rate.map(RateLimit::new),
             cancel,
         })

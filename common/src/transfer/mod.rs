@@ -8,6 +8,7 @@
 //!
 //! Nothing here knows a platform, a terminal or a flag.
 
+mod ahead;
 mod artifact;
 mod buffer;
 mod content;

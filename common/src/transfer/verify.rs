@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::ahead::Ahead;
 use super::content::{CHUNK, Content};
 use super::disk::{DiskTask, blocking};
 use super::engine::Engine;
@@ -116,7 +117,7 @@ impl Tools {
             let extent = extent?;
             let at = (extent.range.start - range.start) as usize;
             let out = &mut bytes[at..at + extent.len() as usize];
-            self.load(&extent.body, out)?;
+            self.load(&extent.body, &Ahead::default(), out)?;
         }
         Ok(bytes)
     }

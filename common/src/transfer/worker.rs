@@ -6,7 +6,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::buffer::{Buffer, Buffers};
+use super::ahead::Ahead;
+use super::buffer::{Buffer, Stock};
 use super::content::{CHUNK, ChunkSum};
 use super::zero::is_zero;
 use crate::image::coding::{Packer, Unpacker, adler32};
@@ -83,7 +84,7 @@ impl Tools {
         &mut self,
         job: Job,
         recipe: &Recipe,
-        buffers: &Buffers,
+        stock: &Stock,
     ) -> Result<Prepared, ImageError> {
         if let [Extent { range, body }] = job.parts.as_slice()
             && let Some(body) = empty_body(body)
@@ -91,14 +92,15 @@ impl Tools {
             let runs = vec![Coded { range: range.clone(), body }];
             return Ok(Prepared { end: job.range.end, runs, ..Prepared::default() });
         }
-        if let Some(done) = self.move_trusted(&job, recipe)? {
+        let ahead = Ahead::read(&job.parts, &stock.streams)?;
+        if let Some(done) = self.move_trusted(&job, recipe, &ahead)? {
             return Ok(done);
         }
-        let mut plain = buffers.take(length(&job.range));
+        let mut plain = stock.plain.take(length(&job.range));
         let mut done = Prepared { end: job.range.end, ..Prepared::default() };
         let mut movable = Vec::new();
         for part in &job.parts {
-            done.read_bytes += self.load_part(part, &job, &mut plain, &mut movable)?;
+            done.read_bytes += self.load_part(part, &job, &ahead, &mut plain, &mut movable)?;
         }
         if recipe.recompress {
             movable.clear();
@@ -120,7 +122,12 @@ impl Tools {
     }
 
     /// All parts moved as they are, where the source is trusted and each part is one unit.
-    fn move_trusted(&self, job: &Job, recipe: &Recipe) -> Result<Option<Prepared>, ImageError> {
+    fn move_trusted(
+        &self,
+        job: &Job,
+        recipe: &Recipe,
+        ahead: &Ahead,
+    ) -> Result<Option<Prepared>, ImageError> {
         let Some(Codec { unit, pack: Some(pack), .. }) = recipe.codec else { return Ok(None) };
         if !recipe.trust_source || recipe.content {
             return Ok(None);
@@ -141,7 +148,7 @@ impl Tools {
         for part in &job.parts {
             let body = match &part.body {
                 Body::Data(Block::Packed(packed)) => {
-                    let stream = packed.fetch()?;
+                    let stream = ahead.fetch(packed)?;
                     done.read_bytes += stream.len() as u64;
                     done.data_bytes += part.len();
                     match moved(packed.coding, stream, None, &pack) {
@@ -163,12 +170,13 @@ impl Tools {
         &mut self,
         part: &Extent,
         job: &Job,
+        ahead: &Ahead,
         plain: &mut Buffer,
         movable: &mut Vec<Movable>,
     ) -> Result<u64, ImageError> {
         let at = (part.range.start - job.range.start) as usize;
         let out = &mut plain[at..at + part.len() as usize];
-        let Loaded { read, stream } = self.load(&part.body, out)?;
+        let Loaded { read, stream } = self.load(&part.body, ahead, out)?;
         if let (Some(stream), Body::Data(Block::Packed(packed))) = (stream, &part.body)
             && part.len() == u64::from(packed.unit)
         {
@@ -181,13 +189,18 @@ impl Tools {
     ///
     /// # Errors
     /// What reading and inflating meet.
-    pub(super) fn load(&mut self, body: &Body, out: &mut [u8]) -> Result<Loaded, ImageError> {
+    pub(super) fn load(
+        &mut self,
+        body: &Body,
+        ahead: &Ahead,
+        out: &mut [u8],
+    ) -> Result<Loaded, ImageError> {
         match body {
             Body::Hole | Body::Zero => out.fill(0),
             Body::Data(Block::Plain(bytes)) => out.copy_from_slice(bytes),
             Body::Data(Block::Stored { file, offset }) => file.read_exact_at(out, *offset)?,
             Body::Data(Block::Packed(packed)) => {
-                let stream = packed.fetch()?;
+                let stream = ahead.fetch(packed)?;
                 let used = self.unpack(packed, &stream, out)?;
                 let read = stream.len() as u64;
                 return Ok(Loaded { read, stream: Some(stream.slice(..used)) });
