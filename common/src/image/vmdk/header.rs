@@ -32,6 +32,9 @@ const GRAIN_MAX: u64 = 1 << 21;
 const PACKED_GRAIN_MAX: u64 = 1 << 12;
 /// Most entries of a grain table; VMware writes 512, and 4096 in `COWD` files.
 const TABLE_MAX: u32 = 1 << 14;
+/// Most entries of a directory, which is QEMU's limit too: a disk of 64 TiB has 2^21. A sparse
+/// file of a few KiB could name a directory of gigabytes otherwise, and keep a reader for hours.
+const TABLES_MAX: u64 = 1 << 25;
 /// Largest capacity in sectors (2^62 bytes), so that sums of offsets cannot overflow.
 const CAPACITY_MAX: u64 = 1 << 53;
 
@@ -128,6 +131,10 @@ impl Header {
         check_grain(self.grain, self.compressed)?;
         if self.table_len == 0 || self.table_len > TABLE_MAX {
             let text = format!("grain tables of {} entries make no sense", self.table_len);
+            return Err(ImageError::corrupt(text));
+        }
+        if self.tables() > TABLES_MAX {
+            let text = format!("a directory of {} grain tables makes no sense", self.tables());
             return Err(ImageError::corrupt(text));
         }
         Ok(())
