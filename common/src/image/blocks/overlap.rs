@@ -23,6 +23,8 @@ pub fn find_overlap(
     let (mut base, mut before) = (0, None);
     loop {
         let (mut next, mut found) = (None::<u64>, None);
+        // Cells behind the last one in use are not swept: most images fill few of them.
+        let mut used = 0;
         replay(&mut |start| {
             let cell = start / span;
             if cell < base {
@@ -32,6 +34,7 @@ pub fn find_overlap(
                 next = Some(next.map_or(cell, |next| next.min(cell)));
                 return;
             };
+            used = used.max(cell - base + 1);
             if slot.is_some() {
                 found = Some(start);
             }
@@ -40,7 +43,7 @@ pub fn find_overlap(
         if found.is_some() {
             return Ok(found);
         }
-        for (cell, slot) in cells.iter_mut().enumerate() {
+        for (cell, slot) in cells.iter_mut().take(used as usize).enumerate() {
             let now = slot.take();
             if let (Some(before), Some(now)) = (before, now)
                 && now < before
@@ -52,7 +55,7 @@ pub fn find_overlap(
         match next {
             None => return Ok(None),
             Some(cell) => {
-                if cell != base + CELLS {
+                if cell != base + CELLS || used < CELLS {
                     before = None;
                 }
                 base = cell;
