@@ -81,7 +81,7 @@ pub fn first_member(reader: &mut dyn Read, most: u64) -> Result<(Member, Vec<u8>
                 let bytes = content(reader, size)?;
                 return Ok((Member { name: checked_name(&name)?, range: at..at + size }, bytes));
             }
-            Step::Folder => {}
+            Step::Folder => extension = Extension::default(),
             Step::Extended => {
                 let padded = header.size.next_multiple_of(BLOCK);
                 let left = padded - taken.unwrap_or(0);
