@@ -4,7 +4,13 @@
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::RwLock;
+
+/// Held for writing while a program is written, for reading while one is started: a process that
+/// another test starts meanwhile would hold the file open, and Linux starts no program that is
+/// open for writing.
+static PROGRAMS: RwLock<()> = RwLock::new(());
 
 /// A home, a folder with `hyper` in it, and one more folder for tools.
 struct Place {
@@ -18,7 +24,9 @@ impl Place {
             std::fs::create_dir_all(place.root.path().join(folder)).unwrap();
         }
         // A link would lead back to the folder where the build put all tools.
+        let writing = PROGRAMS.write().unwrap();
         std::fs::copy(env!("CARGO_BIN_EXE_hyper"), place.at("bin/hyper")).unwrap();
+        drop(writing);
         place
     }
 
@@ -29,6 +37,7 @@ impl Place {
     /// A tool that tells how it was called and ends with `status`.
     fn tool(&self, path: &str, status: i32) {
         let text = format!("#!/bin/sh\necho \"$(basename \"$0\") $$\" \"$@\"\nexit {status}\n");
+        let _writing = PROGRAMS.write().unwrap();
         std::fs::write(self.at(path), text).unwrap();
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(self.at(path), mode).unwrap();
@@ -57,8 +66,13 @@ struct Done {
     err: String,
 }
 
+fn start(command: &mut Command) -> Child {
+    let _starting = PROGRAMS.read().unwrap();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
 fn finish(command: &mut Command) -> Done {
-    let output = command.output().unwrap();
+    let output = start(command).wait_with_output().unwrap();
     Done {
         status: output.status.code().unwrap(),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -70,11 +84,7 @@ fn finish(command: &mut Command) -> Done {
 fn it_becomes_the_tool() {
     let place = Place::new();
     place.tool("bin/hyper-x", 9);
-    let child = place
-        .command("bin/hyper", &["x", "--help", "a b", ""])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = start(&mut place.command("bin/hyper", &["x", "--help", "a b", ""]));
     let pid = child.id();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(9));
@@ -174,7 +184,9 @@ fn help_is_the_manual_or_the_tools_own() {
     assert!(done.out.ends_with(" verb --help\n"), "{}", done.out);
     std::fs::create_dir_all(place.at("share/man/man1")).unwrap();
     std::fs::write(place.at("share/man/man1/hyper-export.1"), ".TH X 1\n").unwrap();
+    let writing = PROGRAMS.write().unwrap();
     std::fs::write(place.at("more/man"), "#!/bin/sh\necho man \"$@\"\n").unwrap();
+    drop(writing);
     std::fs::set_permissions(place.at("more/man"), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = place.command("bin/hyper", &["help", "export"]);
     let path = format!("{}:/usr/bin:/bin", place.at("more").display());
