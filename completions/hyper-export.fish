@@ -5,7 +5,7 @@ complete -c hyper-export -l to -d 'Write to this folder, to this file, or - for 
 complete -c hyper-export -l disk -d 'Export only this disk: its identifier (disk0), number or name; repeat it for several' -r
 complete -c hyper-export -l exclude-disk -d 'Leave out this disk; repeat it for several' -r
 complete -c hyper-export -l package-compress -d 'Compress the OVA as a whole: gzip or zstd (with a level: zstd:9)' -r
-complete -c hyper-export -l spool -d 'Put together in this folder what cannot be written in one pass' -r -F
+complete -c hyper-export -l spool -d 'Put together or unpack in this folder what cannot be written or read in one pass' -r -F
 complete -c hyper-export -s j -l jobs -d 'Export so many machines at once' -r
 complete -c hyper-export -l compress -d 'Compress the image\'s own clusters: zlib, zstd (with a level: zlib:9) or none' -r
 complete -c hyper-export -l subformat -d 'Write this variant: streamOptimized, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)' -r

@@ -42,7 +42,7 @@ pub struct ExportArgs {
     #[arg(long, value_name = "METHOD[:LEVEL]", value_parser = PackageCompress::parse)]
     pub package_compress: Option<PackageCompress>,
 
-    /// Put together in this folder what cannot be written in one pass
+    /// Put together or unpack in this folder what cannot be written or read in one pass
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
 

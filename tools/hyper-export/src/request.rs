@@ -157,7 +157,7 @@ impl Request {
     pub fn new(args: ExportArgs, config: &Config) -> Result<Self> {
         let format = args.format;
         let mut write = args.write.request(format.image())?;
-        check_package(&args.package_compress, &args.spool, format)?;
+        check_package(&args.package_compress, format)?;
         if let TargetFormat::Ovf | TargetFormat::Ova = format {
             if write.variant.is_some_and(|variant| variant != Variant::StreamOptimized) {
                 return Err(Error::usage("the disks of a package are streamOptimized")
@@ -204,18 +204,10 @@ impl Request {
     }
 }
 
-fn check_package(
-    compress: &Option<PackageCompress>,
-    spool: &Option<PathBuf>,
-    format: TargetFormat,
-) -> Result<()> {
+fn check_package(compress: &Option<PackageCompress>, format: TargetFormat) -> Result<()> {
     if compress.is_some() && format != TargetFormat::Ova {
         return Err(Error::usage("--package-compress is about OVA packages")
             .with_hint("give --format ova, or --compress for the clusters of an image"));
-    }
-    if spool.is_some() && format != TargetFormat::Ova {
-        return Err(Error::usage("only an OVA may need a spool folder")
-            .with_hint("leave out --spool, or give --format ova"));
     }
     Ok(())
 }

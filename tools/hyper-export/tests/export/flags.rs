@@ -72,6 +72,8 @@ fn flag_package_compress_and_flag_spool() {
     user.run(&["out/packed.ova.gz", "--spool", ".", "--format", "ova", "--to", "back"]).ends(0);
     user.run(&["back/packed.ova", "--to", "disks"]).ends(0);
     holds(&user.at("disks/packed-disk0.qcow2"), "qcow2", &all[0]);
+    user.run(&["out/packed.ova.gz", "--spool", ".", "--to", "at-once"]).ends(0);
+    holds(&user.at("at-once/packed-disk0.qcow2"), "qcow2", &all[0]);
     // What passes through has known sizes: no spool.
     ova(&user.at("whole.ova"), "whole", &[&bytes]);
     user.run(&["whole.ova", "-f", "ova", "--package-compress", "zstd", "--to", "out"]).ends(0);
