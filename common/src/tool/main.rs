@@ -89,10 +89,10 @@ impl Shared {
 
 fn run<T: Tool>(matches: &ArgMatches, config: Config, shared: Shared) -> Result<()> {
     let args = T::Args::from_arg_matches(matches).map_err(|error| mistake(&error))?;
-    log(shared.verbose);
+    let remarks = Remarks::new(T::NAME, shared.quiet);
+    log(shared.verbose, &remarks);
     tracing::info!("configuration: {}", config.path().display());
     let request = T::request(args, &config)?;
-    let remarks = Remarks::new(T::NAME, shared.quiet);
     let mut context = Context {
         config,
         printer: Printer::new(shared.output, Target::Stdout),
@@ -124,17 +124,18 @@ fn run<T: Tool>(matches: &ArgMatches, config: Config, shared: Shared) -> Result<
 }
 
 /// The log of what happens inside, for `-v`; without it nothing is set up.
-fn log(verbose: u8) {
+fn log(verbose: u8, remarks: &Remarks) {
     let level = match verbose {
         0 => return,
         1 => tracing::Level::INFO,
         2 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
+    let remarks = remarks.clone();
     // A second subscriber in one process only happens in tests.
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
+        .with_writer(move || remarks.log())
         .with_ansi(false)
         .with_target(false)
         .try_init();

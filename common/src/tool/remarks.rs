@@ -42,12 +42,36 @@ impl Remarks {
         }
     }
 
+    /// The log as something to write to: each write is one line, and never lands in a bar.
+    pub(super) fn log(&self) -> Log {
+        Log(self.clone())
+    }
+
     /// Tells what happens to the program itself, whatever was asked to be quiet.
     pub(super) fn announce(&self, text: &str) {
         match self.reporter.get() {
             Some(reporter) => reporter.warn(text),
             None => print(&format!("{}: {text}", self.name)),
         }
+    }
+}
+
+/// Takes the lines of the log.
+#[derive(Debug)]
+pub(super) struct Log(Remarks);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        match self.0.reporter.get() {
+            Some(reporter) => reporter.suspend(&mut || print(text.trim_end())),
+            None => print(text.trim_end()),
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::disk::blocking;
 use super::{
@@ -169,6 +169,18 @@ impl Engine {
         progress: Arc<dyn DiskProgress>,
     ) -> Result<WrittenImage> {
         let Begun { sink, file, from } = begun;
+        tracing::info!(
+            format = %plan.format,
+            variant = ?plan.options.variant,
+            compression = ?plan.options.compression,
+            block = ?plan.options.block_size,
+            trust_source = plan.trust_source,
+            recompress = plan.recompress,
+            "write {} of {} guest bytes", source.name, plan.options.capacity
+        );
+        if let Some(Progress::Part(from)) = &from {
+            tracing::info!("go on with {} at guest byte {}", source.name, from.position);
+        }
         let (done, reused_bytes) = match from {
             Some(Progress::Complete(done)) => {
                 let Complete { size, sum, content, data_bytes } = done;
@@ -200,7 +212,9 @@ impl Engine {
         let mut findings = Vec::new();
         if plan.verify {
             progress.phase(Phase::Verify);
+            let began = Instant::now();
             findings = self.verify_written(source, plan, &sink, &done, progress).await?;
+            tracing::info!(elapsed = ?began.elapsed(), "verified {}", source.name);
         }
         Ok(WrittenImage {
             sink,

@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -117,8 +118,16 @@ impl Engine {
     /// # Errors
     /// The source's, the target's, `Integrity` for damaged blocks, `Interrupted` when cancelled.
     pub async fn run(&self, task: DiskTask) -> Result<DiskDone> {
-        let name = task.name.clone();
-        self.run_disk(task).await.subject(|| name)
+        let (name, began) = (task.name.clone(), Instant::now());
+        let what = if task.target.is_some() { "written" } else { "read" };
+        let done = self.run_disk(task).await.subject(|| name.clone())?;
+        tracing::info!(
+            data_bytes = done.data_bytes,
+            file_bytes = done.size,
+            elapsed = ?began.elapsed(),
+            "{what} {name}"
+        );
+        Ok(done)
     }
 
     async fn run_disk(&self, mut task: DiskTask) -> Result<DiskDone> {

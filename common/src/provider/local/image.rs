@@ -41,6 +41,15 @@ pub fn open_image(
     };
     let folder = Folder::of_file(path, allow, files.clone())?;
     let image = registry::open(format, file.clone(), Arc::new(folder)).subject(subject)?;
+    tracing::info!(
+        stated = stated.is_some(),
+        capacity = image.capacity(),
+        block = image.block_size(),
+        "opened {} as {format}", path.display()
+    );
+    for other in files.identities().iter().skip(1) {
+        tracing::debug!("it reads {other} too");
+    }
     Ok(LocalImage { image: image.into(), format, file, files })
 }
 
