@@ -29,6 +29,8 @@ impl User {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-history"));
         command.args(args).env_clear().env("HOME", self.home.path()).env("TZ", "UTC");
+        // How each test named after a flag is proved to notice that the flag does nothing.
+        command.envs(std::env::var_os("HYPER_NEUTRALISE").map(|flag| ("HYPER_NEUTRALISE", flag)));
         command.current_dir(self.home.path());
         command
     }
@@ -37,11 +39,10 @@ impl User {
         self.command(args).output().unwrap()
     }
 
-    /// The items of `-o json`, after a run that must succeed.
+    /// The items as JSON, after a run that must succeed. Asked for in the environment, so that
+    /// they can be read whichever flag is neutralised.
     fn items(&self, args: &[&str]) -> Vec<Value> {
-        let mut all = args.to_vec();
-        all.extend(["-o", "json"]);
-        let output = self.run(&all);
+        let output = self.command(args).env("HYPER_OUTPUT", "json").output().unwrap();
         assert_eq!(status(&output), 0, "{}", stderr(&output));
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(document["schema"], "hyper.list/v1");
@@ -120,7 +121,7 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
-fn the_failed_runs_of_the_last_day_are_listed_as_json() {
+fn flag_output_the_failed_runs_of_the_last_day_are_listed_as_json() {
     let user = User::new();
     user.past("hyper-export", "old", Some(Error::integrity("old")));
     user.make_old();
@@ -142,26 +143,56 @@ fn the_failed_runs_of_the_last_day_are_listed_as_json() {
     assert_eq!(run["written_bytes"], 1u64 << 30);
 }
 
-#[test]
-fn each_filter_narrows_the_list() {
+/// One run of 2020, and three of now: one good, one failed, one lost.
+fn four() -> User {
     let user = User::new();
     user.past("hyper-export", "local:/srv/old01.ova", None);
     user.make_old();
     user.past("hyper-export", "local:/srv/web01.ova", None);
     user.past("hyper-image", "web02.vmdk", Some(Error::usage("no")));
     drop(user.begin("hyper-image", "db01.vmdk"));
-    let list = |args: &[&str]| user.sources(&[&["runs", "list"], args].concat());
-    let all = ["db01.vmdk", "web02.vmdk", "local:/srv/web01.ova", "local:/srv/old01.ova"];
-    assert_eq!(list(&[]), all);
-    assert_eq!(list(&["--since", "2h30m"]), all[..3]);
-    assert_eq!(list(&["--since", "2019-12-31"]), all);
-    assert_eq!(list(&["--until", "2020-01-02T00:00:00Z"]), all[3..]);
-    assert_eq!(list(&["--outcome", "lost,failed"]), all[..2]);
-    assert_eq!(list(&["--tool", "image"]), all[..2]);
-    assert_eq!(list(&["--match", "web*"]), all[1..3]);
-    assert_eq!(list(&["--match", "/[0-9]\\.ova$/"]), all[2..]);
-    assert_eq!(list(&["--limit", "2"]), all[..2]);
-    assert_eq!(list(&["--limit", "0"]), [""; 0]);
+    user
+}
+
+const ALL: [&str; 4] = ["db01.vmdk", "web02.vmdk", "local:/srv/web01.ova", "local:/srv/old01.ova"];
+
+impl User {
+    fn listed(&self, args: &[&str]) -> Vec<String> {
+        self.sources(&[&["runs", "list"], args].concat())
+    }
+}
+
+#[test]
+fn flag_since_and_flag_until() {
+    let user = four();
+    assert_eq!(user.listed(&[]), ALL);
+    assert_eq!(user.listed(&["--since", "2h30m"]), ALL[..3]);
+    assert_eq!(user.listed(&["--since", "2019-12-31"]), ALL);
+    assert_eq!(user.listed(&["--until", "2020-01-02T00:00:00Z"]), ALL[3..]);
+}
+
+#[test]
+fn flag_outcome() {
+    assert_eq!(four().listed(&["--outcome", "lost,failed"]), ALL[..2]);
+}
+
+#[test]
+fn flag_tool() {
+    assert_eq!(four().listed(&["--tool", "image"]), ALL[..2]);
+}
+
+#[test]
+fn flag_match() {
+    let user = four();
+    assert_eq!(user.listed(&["--match", "web*"]), ALL[1..3]);
+    assert_eq!(user.listed(&["--match", "/[0-9]\\.ova$/"]), ALL[2..]);
+}
+
+#[test]
+fn flag_limit() {
+    let user = four();
+    assert_eq!(user.listed(&["--limit", "2"]), ALL[..2]);
+    assert_eq!(user.listed(&["--limit", "0"]), [""; 0]);
 }
 
 #[test]
@@ -182,7 +213,7 @@ fn wrong_filters_are_usage_errors() {
 }
 
 #[test]
-fn an_empty_history_is_no_error_and_is_not_made() {
+fn flag_quiet_and_flag_verbose_an_empty_history_is_no_error_and_is_not_made() {
     let user = User::new();
     let output = user.run(&["runs", "list"]);
     assert_eq!(status(&output), 0);
@@ -265,7 +296,7 @@ fn a_run_is_shown_by_the_start_of_its_id() {
 }
 
 #[test]
-fn what_remains_is_shown_asked_about_and_removed() {
+fn flag_yes_and_flag_dry_run_what_remains_is_shown_asked_about_and_removed() {
     let user = User::new();
     let (first, second) = (user.lost("a.qcow2"), user.lost("b.qcow2"));
     let busy = user.lost("busy.qcow2");

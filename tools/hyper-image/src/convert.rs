@@ -54,7 +54,7 @@ impl Request {
         }
         if args.size.is_some() && !is_pipe(&args.source) {
             return Err(Error::usage(
-                "--size is for a raw image from standard input; a file has one",
+                "--size is for what comes through standard input; a file has one",
             ));
         }
         if is_pipe(&args.target) && write.verify {
@@ -206,6 +206,13 @@ fn plan(request: &Request, source: &Source, to_pipe: bool) -> Result<ImagePlan> 
     Ok(plan)
 }
 
+/// What is left to read of standard input, where that is a file.
+fn remaining(mut file: &std::fs::File) -> Option<u64> {
+    use std::io::Seek;
+    let found = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    found.len().checked_sub(file.stream_position().ok()?)
+}
+
 /// The image that is read.
 struct Source {
     image: ImageSource<'static>,
@@ -256,12 +263,13 @@ impl Source {
         let opened = tokio::task::spawn_blocking(move || -> Result<Box<dyn StreamImage>> {
             let input = std::io::stdin().as_fd().try_clone_to_owned();
             let input = input.map_err(|error| Error::io("open standard input", error))?;
-            let reader = Box::new(std::fs::File::from(input));
+            let file = std::fs::File::from(input);
+            let size = size.or_else(|| remaining(&file));
             let format = format.unwrap_or(ImageFormat::Raw);
-            registry::open_stream(format, reader, size).map_err(|error| {
+            registry::open_stream(format, Box::new(file), size).map_err(|error| {
                 let error = Error::from(error);
-                if format == ImageFormat::Raw && size.is_none() {
-                    return error.with_hint("say how large it is: --size BYTES");
+                if matches!(format, ImageFormat::Raw | ImageFormat::Vhd) && size.is_none() {
+                    return error.with_hint("say how many bytes come: --size BYTES");
                 }
                 error
             })

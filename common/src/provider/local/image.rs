@@ -45,7 +45,8 @@ pub fn open_image(
         stated = stated.is_some(),
         capacity = image.capacity(),
         block = image.block_size(),
-        "opened {} as {format}", path.display()
+        "opened {} as {format}",
+        path.display()
     );
     for other in files.identities().iter().skip(1) {
         tracing::debug!("it reads {other} too");
