@@ -32,7 +32,7 @@ complete -c hyper-image -n "__fish_hyper_image_needs_command" -f -a "inspect" -d
 complete -c hyper-image -n "__fish_hyper_image_needs_command" -f -a "verify" -d 'Read all of an image and check its structure'
 complete -c hyper-image -n "__fish_hyper_image_needs_command" -f -a "compare" -d 'Compare what two images hold'
 complete -c hyper-image -n "__fish_hyper_image_using_subcommand convert" -s f -l format -d 'Write this format instead of the one that DST\'s suffix names' -r
-complete -c hyper-image -n "__fish_hyper_image_using_subcommand convert" -l size -d 'State the size of a raw image that comes through a pipe' -r
+complete -c hyper-image -n "__fish_hyper_image_using_subcommand convert" -l size -d 'State how many bytes of a raw image or fixed VHD come through a pipe' -r
 complete -c hyper-image -n "__fish_hyper_image_using_subcommand convert" -l compress -d 'Compress the image\'s own clusters: zlib, zstd (with a level: zlib:9) or none' -r
 complete -c hyper-image -n "__fish_hyper_image_using_subcommand convert" -l subformat -d 'Write this variant: streamOptimized, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)' -r
 complete -c hyper-image -n "__fish_hyper_image_using_subcommand convert" -l checksum -d 'Make this checksum of every file written: sha256 or sha1' -r

@@ -160,7 +160,7 @@ complete -c hyper -n "__fish_hyper_using_subcommand image; and not __fish_seen_s
 complete -c hyper -n "__fish_hyper_using_subcommand image; and not __fish_seen_subcommand_from convert inspect verify compare" -f -a "verify" -d 'Read all of an image and check its structure'
 complete -c hyper -n "__fish_hyper_using_subcommand image; and not __fish_seen_subcommand_from convert inspect verify compare" -f -a "compare" -d 'Compare what two images hold'
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -s f -l format -d 'Write this format instead of the one that DST\'s suffix names' -r
-complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l size -d 'State the size of a raw image that comes through a pipe' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l size -d 'State how many bytes of a raw image or fixed VHD come through a pipe' -r
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l compress -d 'Compress the image\'s own clusters: zlib, zstd (with a level: zlib:9) or none' -r
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l subformat -d 'Write this variant: streamOptimized, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)' -r
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l checksum -d 'Make this checksum of every file written: sha256 or sha1' -r

@@ -44,7 +44,7 @@ pub struct ConvertArgs {
     #[arg(long, short, value_name = "FORMAT")]
     pub format: Option<ImageFormat>,
 
-    /// State how many bytes come through a pipe: needed for raw images and fixed VHD
+    /// State how many bytes of a raw image or fixed VHD come through a pipe
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub size: Option<u64>,
 
