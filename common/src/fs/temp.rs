@@ -185,17 +185,14 @@ impl Claim {
     }
 
     /// Gives the partial file `file` its final name: syncs it, renames it (replacing what stands
-    /// there only with `overwrite`), syncs the folder, removes the state.
+    /// there only with `overwrite`), syncs the folder, removes the state. The claim is still held
+    /// afterwards, so that what could not be named can be discarded.
     ///
     /// # Errors
     /// `Conflict` where something stands under the final name and may not be replaced;
     /// `Unsupported` where the file system cannot rename without replacing; what the operating
     /// system said otherwise. Until the rename nothing is lost: partial file and state stay.
-    pub fn commit(self, file: &File, overwrite: bool) -> Result<()> {
-        self.give_name(file, overwrite)
-    }
-
-    fn give_name(&self, file: &File, overwrite: bool) -> Result<()> {
+    pub fn commit(&self, file: &File, overwrite: bool) -> Result<()> {
         let target = &self.target;
         let partial = target.partial_path();
         let subject = || target.path.display().to_string();
@@ -238,7 +235,7 @@ pub fn write_small(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
         claim.discard();
         return Err(Error::io("write", error).with_subject(path.display().to_string()));
     }
-    claim.give_name(&file, overwrite).inspect_err(|_| drop(claim.discard()))
+    claim.commit(&file, overwrite).inspect_err(|_| drop(claim.discard()))
 }
 
 impl Drop for Claim {

@@ -105,10 +105,13 @@ impl Sink for FileSink {
     }
 
     fn commit(&self) -> Result<()> {
-        match self.take_claim() {
-            Some(claim) => claim.commit(&self.file, self.overwrite),
-            None => Ok(()),
+        let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = &*claim {
+            held.commit(&self.file, self.overwrite)?;
         }
+        // Held on to after a failure, so that it can still be aborted.
+        *claim = None;
+        Ok(())
     }
 
     fn abort(&self) -> Option<String> {

@@ -299,11 +299,13 @@ impl Shared {
         record: &mut Exported,
     ) -> Result<()> {
         self.reporter.phase(Phase::Finish);
-        let size = match &out.compress {
-            Some(compress) => compress.finish()?,
-            None => written.size,
+        let named = match &out.compress {
+            Some(compress) => compress.finish(),
+            None => Ok(written.size),
         };
-        out.file.commit()?;
+        let named = named.and_then(|size| out.file.commit().map(|()| size));
+        // A package that was not named cannot be gone on with.
+        let size = named.inspect_err(|_| drop(out.file.abort()))?;
         let path = match &plan.package {
             Some(path) => path.clone(),
             None => PathBuf::from("-"),

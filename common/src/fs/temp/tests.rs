@@ -27,6 +27,7 @@ fn the_final_name_appears_only_at_commit() {
         [".disk.qcow2.hyper-lock", ".disk.qcow2.hyper-partial", ".disk.qcow2.hyper-state"]
     );
     claim.commit(&file, false).unwrap();
+    drop(claim);
     assert_eq!(names(&folder), ["disk.qcow2"]);
     assert_eq!(std::fs::read(target.path()).unwrap(), b"bytes");
 }
@@ -39,6 +40,7 @@ fn a_file_that_appeared_meanwhile_is_kept_unless_overwritten() {
     let file = claim.create().unwrap();
     std::fs::write(target.path(), b"theirs").unwrap();
     let error = claim.commit(&file, false).unwrap_err();
+    drop(claim);
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(error.hints()[0].contains("--overwrite"));
     assert_eq!(std::fs::read(target.path()).unwrap(), b"theirs");
@@ -47,6 +49,7 @@ fn a_file_that_appeared_meanwhile_is_kept_unless_overwritten() {
     let claim = target.claim().unwrap();
     let file = claim.resume().unwrap().unwrap();
     claim.commit(&file, true).unwrap();
+    drop(claim);
     assert_eq!(names(&folder), ["disk.qcow2"]);
     assert_eq!(std::fs::read(target.path()).unwrap(), b"");
 }
