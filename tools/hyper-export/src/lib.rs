@@ -2,7 +2,7 @@
 //!
 //! [`request`] says what is wanted; [`run`] takes the machines one after another or several at
 //! once; [`machine`] exports one; [`package`] writes OVF and OVA; [`beside`] writes what stands
-//! beside the disks; [`record`] is what is printed.
+//! beside the disks; [`record`] is what is printed; [`taken`] tells of names that are not free.
 
 mod args;
 mod beside;
@@ -13,6 +13,7 @@ mod record;
 mod reference;
 mod request;
 mod run;
+mod taken;
 
 use hyper_common::config::Config;
 use hyper_common::error::Result;

@@ -24,6 +24,7 @@ use crate::plan::{MachinePlan, PlannedDisk};
 use crate::record::{Artifact, Exported, PlannedFile};
 use crate::reference::{Name, Wanted};
 use crate::request::{Request, TargetFormat, To};
+use crate::taken::taken;
 
 /// Disks of one machine at once.
 const DISKS_AT_ONCE: usize = 4;
@@ -274,15 +275,13 @@ impl Shared {
         if self.request.to_pipe() {
             return Ok(());
         }
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         for path in paths {
             let subject = path.display().to_string();
             if !self.request.write.overwrite && Place::new(&path)?.exists() {
-                return Err(Error::conflict("the file exists")
-                    .with_subject(subject)
-                    .with_hint("give --overwrite to replace it, or another --to"));
+                return Err(taken(&path));
             }
-            if !taken.insert(path) {
+            if !names.insert(path) {
                 return Err(Error::conflict("another machine of this run writes that file")
                     .with_subject(subject)
                     .with_hint("export them to folders of their own"));

@@ -191,7 +191,12 @@ fn a_kill_while_files_are_named_leaves_only_whole_files() {
             assert!(serde_json::from_slice::<Value>(&text).is_ok(), "{name} is cut");
         }
         if killed {
-            assert_eq!(latest_run(&user)["outcome"], "lost");
+            let lost = latest_run(&user);
+            assert_eq!(lost["outcome"], "lost");
+            if lost["artifacts"].as_array().is_some_and(|files| !files.is_empty()) {
+                let again = user.run(&["disk.raw", "--to", "out"]).ends(6);
+                assert!(again.err.contains("was killed while it named"), "{}", again.err);
+            }
         }
         completes(&user, &["--overwrite", "--manifest"]);
         holds(&user.at("out/disk-disk0.qcow2"), "qcow2", &bytes);
@@ -240,6 +245,26 @@ fn two_runs_do_not_write_one_file() {
     run.end().ends(0);
     holds(&user.at("out/disk-disk0.qcow2"), "qcow2", &bytes);
     assert!(!cleaned.text().contains("removed"), "{}", cleaned.text());
+}
+
+#[test]
+fn a_name_that_is_taken_meanwhile_is_kept() {
+    let (user, bytes) = slow_disk(92);
+    for (format, name) in [("qcow2", "disk-disk0.qcow2"), ("ova", "disk.ova")] {
+        let mut run = user.start(&[&SLOWLY[..6], &["1500K", "-f", format]].concat());
+        run.wait_for_copy();
+        std::fs::write(user.at("out").join(name), "mine").unwrap();
+        let done = run.end().ends(6);
+        assert!(done.err.contains(name), "{}", done.err);
+        assert_eq!(std::fs::read(user.at("out").join(name)).unwrap(), b"mine");
+        assert_eq!(user.names("out"), [name]);
+        std::fs::remove_file(user.at("out").join(name)).unwrap();
+        let left = user.all_names("out");
+        assert_eq!(left.is_empty(), format == "ova", "{left:?}");
+        let reused = if format == "ova" { 0 } else { bytes.len() };
+        assert_eq!(completes(&user, &["-f", format])["reused_bytes"], reused);
+        std::fs::remove_dir_all(user.at("out")).unwrap();
+    }
 }
 
 #[test]
