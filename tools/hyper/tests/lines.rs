@@ -16,7 +16,7 @@ impl Home {
         let home = Self { root: tempfile::tempdir().unwrap() };
         let mut disk = vec![0; 3 << 20];
         for (index, byte) in disk[..1 << 20].iter_mut().enumerate() {
-            *byte = (index * index >> 7) as u8;
+            *byte = ((index * index) >> 7) as u8;
         }
         std::fs::create_dir(home.at("lab")).unwrap();
         std::fs::write(home.at("lab/web01.raw"), &disk).unwrap();
