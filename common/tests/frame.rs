@@ -225,8 +225,10 @@ fn signalled(act: &str, signals: &[&str]) -> (i32, String) {
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut text = String::new();
     for signal in signals {
-        let sent = Command::new("kill").arg(signal).arg(child.id().to_string()).status();
-        assert!(sent.expect("kill").success());
+        // The shell's own: Debian's base has no program of that name.
+        let line = format!("kill {signal} {}", child.id());
+        let sent = Command::new("sh").args(["-c", &line]).status();
+        assert!(sent.expect("sh").success());
         // Its first line says that it has seen the signal.
         stderr.read_line(&mut text).unwrap();
     }

@@ -166,7 +166,8 @@ impl Packer {
                 Ok(out)
             }
             Self::Window(compress) => {
-                let mut out = Vec::with_capacity(plain.len() + plain.len() / 100 + 64);
+                // The fastest level spends up to nine bits on a byte.
+                let mut out = Vec::with_capacity(plain.len() + plain.len() / 8 + 64);
                 compress.reset();
                 let status = compress
                     .compress_vec(plain, &mut out, flate2::FlushCompress::Finish)
@@ -189,6 +190,24 @@ mod tests {
 
     fn sample(len: usize) -> Vec<u8> {
         (0..len).map(|i| (i as u32).wrapping_mul(2_654_435_761) as u8 & 0x3f).collect()
+    }
+
+    #[test]
+    fn no_level_fails_on_bytes_that_cannot_be_compressed() {
+        let noise: Vec<u8> = (0..65_536_u64)
+            .map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (i << 7)).to_le_bytes()[5] | 0x80)
+            .collect();
+        for (coding, window_bits) in
+            [(Coding::Zlib, 15), (Coding::Deflate, 15), (Coding::Deflate, 12), (Coding::Zstd, 15)]
+        {
+            for level in 1..=9 {
+                let pack = Pack { coding, level, window_bits, plain_above: None };
+                let stream = Packer::new(&pack).unwrap().pack(&noise).unwrap();
+                let mut out = vec![0; noise.len()];
+                Unpacker::new().unpack(coding, &stream, &mut out).unwrap();
+                assert_eq!(out, noise, "{coding:?} {level}");
+            }
+        }
     }
 
     #[test]

@@ -161,7 +161,8 @@ impl Engine {
             self.last_checkpoint(&shared, sink, thread, &error).await;
             return Err(error);
         }
-        let Finished { ops, content, written, data_bytes } = lock(&shared.order).finish()?;
+        let Finished { ops, content, written, data_bytes } =
+            lock(&shared.order).finish(task.capacity)?;
         let cancel = self.cancel.clone();
         let capacity = task.capacity;
         blocking(move || {
@@ -313,7 +314,11 @@ impl Engine {
         })?;
         let token = Token { _share: share, alive: alive.clone() };
         let (shared, buffers) = (shared.clone(), self.buffers.clone());
+        // The token goes with the job, so it may be gone before a failure is told: this clone keeps
+        // the run from ending, and from taking itself for a success, until it was.
+        let told = alive.clone();
         self.pool.submit(move |tools| {
+            let _told = told;
             if shared.stopped() {
                 return;
             }

@@ -7,6 +7,7 @@ use super::content::ContentSum;
 use super::resume::Checkpoint;
 use super::worker::Prepared;
 use super::writer::Batch;
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Format, ImageError, WriteOp};
 
 /// The ordered half of a disk's run.
@@ -49,7 +50,7 @@ impl<T> Order<T> {
         index: u64,
         prepared: Prepared,
         token: T,
-    ) -> Result<Vec<Batch<T>>, ImageError> {
+    ) -> std::result::Result<Vec<Batch<T>>, ImageError> {
         self.ready.insert(index, (prepared, token));
         let mut batches = Vec::new();
         while let Some((prepared, token)) = self.ready.remove(&self.next) {
@@ -64,7 +65,7 @@ impl<T> Order<T> {
         self.ready.clear();
     }
 
-    fn place(&mut self, prepared: Prepared, token: T) -> Result<Batch<T>, ImageError> {
+    fn place(&mut self, prepared: Prepared, token: T) -> std::result::Result<Batch<T>, ImageError> {
         let Prepared { end, runs, sums, data_bytes, read_bytes } = prepared;
         let mut ops = Vec::new();
         self.position = end;
@@ -108,8 +109,15 @@ impl<T> Order<T> {
         })
     }
 
-    /// Everything was placed: what the format still writes, and the sums.
-    pub fn finish(&mut self) -> Result<Finished, ImageError> {
+    /// Everything was placed, up to `end`: what the format still writes, and the sums.
+    ///
+    /// # Errors
+    /// `Internal` where something was not placed; the format's.
+    pub fn finish(&mut self, end: u64) -> Result<Finished> {
+        if self.position != end || !self.ready.is_empty() {
+            let text = format!("only {} of {end} bytes were placed", self.position);
+            return Err(Error::new(ErrorKind::Internal, text));
+        }
         let mut ops = Vec::new();
         if let Some(format) = self.format.take() {
             format.finish(&mut ops)?;

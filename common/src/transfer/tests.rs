@@ -334,3 +334,15 @@ async fn images_read_through_the_stream_as_they_do_directly() {
     }
     assert_eq!(at, bytes.len() as u64);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_failure_of_the_last_block_is_never_lost() {
+    let engine = engine();
+    for round in 0..300 {
+        let at = PackedAt::Memory(Bytes::from_static(b"\x78\x01 no deflate stream"));
+        let block = Block::Packed(Packed { coding: Coding::Zlib, at, unit: 65_536 });
+        let broken = Extent { range: 0..65_536, body: Body::Data(block) };
+        let failed = engine.run(task(vec![broken], 65_536, None)).await.unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::Integrity, "round {round}: {failed}");
+    }
+}
