@@ -63,7 +63,7 @@ _hyper__context() {
             fi
             case "${prev}" in
                 --provider)
-                    COMPREPLY=($(compgen -W "local" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "local vsphere" -- "${cur}"))
                     return 0
                     ;;
                 --path)

@@ -42,7 +42,8 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l provider -d 'Platform that the context is on' -r -f -a "local\t''"
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l provider -d 'Platform that the context is on' -r -f -a "local\t''
+vsphere\t''"
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l path -d 'Folder that holds the machines; without it, the current directory of each run' -r -F
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l title -d 'Describe the context in lists' -r
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'

@@ -142,7 +142,7 @@ _hyper() {
             fi
             case "${prev}" in
                 --provider)
-                    COMPREPLY=($(compgen -W "local" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "local vsphere" -- "${cur}"))
                     return 0
                     ;;
                 --path)

@@ -55,7 +55,8 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l provider -d 'Platform that the context is on' -r -f -a "local\t''"
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l provider -d 'Platform that the context is on' -r -f -a "local\t''
+vsphere\t''"
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l path -d 'Folder that holds the machines; without it, the current directory of each run' -r -F
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l title -d 'Describe the context in lists' -r
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::file::ContextEntry;
-use super::{Config, suggest};
+use super::{Config, GOVC, PasswordSource, Server, Surroundings, suggest};
 use crate::error::{Error, Result};
 
 /// The context that always exists: plain files, seen from the current directory unless the
@@ -24,17 +24,22 @@ pub struct ContextConfig {
     pub title: Option<String>,
     /// The namespace used where none is given.
     pub namespace: Option<String>,
+    /// How its server is reached, where its platform has one.
+    pub server: Option<Server>,
     /// Whether it stands in the file.
     pub configured: bool,
+    /// What the running program offers to its provider.
+    pub surroundings: Surroundings,
 }
 
 impl Config {
-    /// All contexts: those of the file by name, and `local`, which leads unless configured.
+    /// All contexts: those of the file by name, led by `local` and by `govc`, where the
+    /// environment makes that, unless they are configured.
     pub fn contexts(&self) -> Vec<ContextConfig> {
         let entries = &self.document.contexts;
-        let builtin = (!entries.contains_key(LOCAL)).then(builtin_local);
+        let builtin = [LOCAL, GOVC].into_iter().filter(|name| !entries.contains_key(*name));
         builtin
-            .into_iter()
+            .filter_map(|name| self.builtin(name))
             .chain(entries.iter().map(|(name, entry)| self.describe(name, entry)))
             .collect()
     }
@@ -47,10 +52,14 @@ impl Config {
         if let Some(entry) = self.document.contexts.get(name) {
             return Ok(self.describe(name, entry));
         }
-        if name == LOCAL {
-            return Ok(builtin_local());
+        if let Some(builtin) = self.builtin(name) {
+            return Ok(builtin);
         }
-        let known = self.document.contexts.keys().map(String::as_str).chain([LOCAL]);
+        if name == GOVC {
+            return Err(Error::not_found("there is no context \"govc\"")
+                .with_hint("set GOVC_URL: it makes this context"));
+        }
+        let known = self.names();
         let error = Error::not_found(format!("there is no context {name:?}"));
         Err(match suggest::closest(name, known) {
             Some(close) => error.with_hint(format!("did you mean {close:?}?")),
@@ -58,9 +67,21 @@ impl Config {
         })
     }
 
-    /// The context used where none is named: `current_context`, else `local`.
+    /// The context used where none is named: `current_context`, else `govc` where the
+    /// environment makes that, else `local`.
     pub fn current_context(&self) -> &str {
-        self.document.current_context.as_ref().map_or(LOCAL, |name| name.value.as_str())
+        let chosen = self.document.current_context.as_ref();
+        chosen.map_or_else(|| self.current_where_none_is_chosen(), |name| name.value.as_str())
+    }
+
+    pub(super) fn current_where_none_is_chosen(&self) -> &'static str {
+        if self.govc.is_some() { GOVC } else { LOCAL }
+    }
+
+    /// The names of all contexts.
+    fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        let entries = self.document.contexts.keys().map(String::as_str);
+        entries.chain([LOCAL]).chain(self.govc.is_some().then_some(GOVC))
     }
 
     /// The contexts that `--context` and `--all-contexts` select, in the order given, each once;
@@ -87,10 +108,9 @@ impl Config {
     /// Splits `context:rest` where a known context leads: the longest known name followed by `:`
     /// wins. A reference without one is all rest.
     pub fn split_reference<'r>(&self, reference: &'r str) -> (Option<&'r str>, &'r str) {
-        let known = self.document.contexts.keys().map(String::as_str).chain([LOCAL]);
         let fits =
             |name: &&str| reference.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'));
-        let Some(length) = known.filter(fits).map(str::len).max() else {
+        let Some(length) = self.names().filter(fits).map(str::len).max() else {
             return (None, reference);
         };
         (reference.get(..length), reference.get(length + 1..).unwrap_or_default())
@@ -103,8 +123,53 @@ impl Config {
             path: entry.path.as_deref().map(|path| self.absolute(path)),
             title: entry.title.clone(),
             namespace: entry.namespace.clone(),
+            server: entry.url.as_ref().map(|url| self.server(name, url, entry)),
             configured: true,
+            surroundings: self.surroundings.clone(),
         }
+    }
+
+    fn server(&self, name: &str, url: &str, entry: &ContextEntry) -> Server {
+        let all = |paths: &[PathBuf]| paths.iter().map(|path| self.absolute(path)).collect();
+        let given = self.passwords.get(name).cloned().map(PasswordSource::Given);
+        let file = entry.password_file.as_deref().map(|path| self.absolute(path));
+        let passwords = [
+            given,
+            Some(PasswordSource::Stored(self.password_file(name))),
+            file.map(PasswordSource::File),
+            entry.password_command.clone().map(PasswordSource::Command),
+            Some(PasswordSource::Ask),
+        ];
+        Server {
+            url: url.to_owned(),
+            user: entry.user.clone(),
+            user_may_be_file: false,
+            datacenter: entry.datacenter.clone(),
+            ca_files: all(&entry.ca_file.0),
+            thumbprint: entry.thumbprint.clone(),
+            known_hosts: Vec::new(),
+            insecure: entry.insecure,
+            passwords: passwords.into_iter().flatten().collect(),
+        }
+    }
+
+    /// A context that needs no configuration.
+    fn builtin(&self, name: &str) -> Option<ContextConfig> {
+        let (provider, server) = match name {
+            LOCAL => (LOCAL, None),
+            GOVC => ("vsphere", Some(self.govc.clone()?)),
+            _ => return None,
+        };
+        Some(ContextConfig {
+            name: name.to_owned(),
+            provider: provider.to_owned(),
+            path: None,
+            title: None,
+            namespace: None,
+            server,
+            configured: false,
+            surroundings: self.surroundings.clone(),
+        })
     }
 
     fn absolute(&self, path: &Path) -> PathBuf {
@@ -114,17 +179,6 @@ impl Config {
             return home.join(below);
         }
         self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
-    }
-}
-
-fn builtin_local() -> ContextConfig {
-    ContextConfig {
-        name: LOCAL.to_owned(),
-        provider: LOCAL.to_owned(),
-        path: None,
-        title: None,
-        namespace: None,
-        configured: false,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use super::{Config, check_name};
+use super::{Config, GOVC, PasswordSource, Server, check_name};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A context to be added.
@@ -21,6 +21,9 @@ pub struct ContextDraft {
     pub title: Option<String>,
     /// The namespace used where none is given.
     pub namespace: Option<String>,
+    /// How its server is reached. Of the places for the password a file and a command are
+    /// written down; the rest goes without saying.
+    pub server: Option<Server>,
 }
 
 impl Config {
@@ -53,7 +56,7 @@ impl Config {
         let indent = self.indent(&lines);
         let entry = entry_lines(draft, &indent)?;
         lines.splice(at..at, entry);
-        let mut expected = self.names();
+        let mut expected = self.entries();
         expected.insert(draft.name.clone());
         self.checked(lines, &expected, self.current_context())
     }
@@ -82,7 +85,7 @@ impl Config {
             .find(|&at| lines.get(at).and_then(|line| key(line)).is_some_and(|(at, _)| at <= depth))
             .unwrap_or(end);
         lines.drain(first..last);
-        let mut expected = self.names();
+        let mut expected = self.entries();
         expected.remove(name);
         if expected.is_empty()
             && let Some(line) = lines.get_mut(start)
@@ -91,7 +94,7 @@ impl Config {
         }
         let mut current = self.current_context();
         if current == name {
-            current = super::LOCAL;
+            current = self.current_where_none_is_chosen();
             if let Some(at) = top_level(&lines, "current_context") {
                 lines.remove(at);
             }
@@ -104,8 +107,13 @@ impl Config {
     /// # Errors
     /// `NotFound` for a name that is no context; `Config` as [`Config::with_context`].
     pub fn with_current(&self, name: &str) -> Result<Self> {
-        self.context(name)?;
+        let context = self.context(name)?;
         let mut lines = self.lines();
+        if name == GOVC && !context.configured {
+            // It comes and goes with the environment and is current where none is chosen.
+            lines.retain(|line| key(line).is_none_or(|it| it != (0, "current_context".into())));
+            return self.checked(lines, &self.entries(), name);
+        }
         let line = format!("current_context: {}", quoted(name)?);
         match top_level(&lines, "current_context") {
             Some(at) => lines.splice(at..=at, [line]).for_each(drop),
@@ -114,7 +122,7 @@ impl Config {
                 lines.insert(at, line);
             }
         }
-        self.checked(lines, &self.names(), name)
+        self.checked(lines, &self.entries(), name)
     }
 
     /// Writes the file in one step, readable by its owner alone where it is new.
@@ -137,7 +145,7 @@ impl Config {
         self.text.as_deref().unwrap_or_default().lines().map(str::to_owned).collect()
     }
 
-    fn names(&self) -> BTreeSet<String> {
+    fn entries(&self) -> BTreeSet<String> {
         self.document.contexts.keys().cloned().collect()
     }
 
@@ -156,13 +164,14 @@ impl Config {
     fn checked(&self, lines: Vec<String>, names: &BTreeSet<String>, current: &str) -> Result<Self> {
         let mut text = lines.join("\n");
         text.push('\n');
-        let edited = Self::parse(&self.path, text).map_err(|_| self.not_editable())?;
+        let parsed = Self::parse(&self.path, text).map_err(|_| self.not_editable())?;
+        let edited = Self { text: parsed.text, document: parsed.document, ..self.clone() };
         let rest_same = self.document.contexts.iter().all(|(name, entry)| {
             !names.contains(name)
                 || edited.document.contexts.get(name).is_some_and(|new| new.same(entry))
         });
         let same = rest_same
-            && edited.names() == *names
+            && edited.entries() == *names
             && edited.current_context() == current
             && edited.document.aliases == self.document.aliases
             && edited.flag_defaults(None) == self.flag_defaults(None);
@@ -227,7 +236,42 @@ fn entry_lines(draft: &ContextDraft, indent: &str) -> Result<Vec<String>> {
             lines.push(format!("{indent}{indent}{name}: {}", quoted(&value)?));
         }
     }
+    for (name, value) in
+        draft.server.iter().map(server_fields).collect::<Result<Vec<_>>>()?.concat()
+    {
+        lines.push(format!("{indent}{indent}{name}: {value}"));
+    }
     Ok(lines)
+}
+
+/// The keys of a server and their values as YAML.
+fn server_fields(server: &Server) -> Result<Vec<(&'static str, String)>> {
+    let text = |value: &Option<String>| value.as_deref().map(quoted).transpose();
+    let path = |path: &PathBuf| quoted(&path.to_string_lossy());
+    let files = server.ca_files.iter().map(path).collect::<Result<Vec<_>>>()?;
+    let ca_file = match files.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        several => Some(format!("[{}]", several.join(", "))),
+    };
+    let mut fields = vec![
+        ("url", Some(quoted(&server.url)?)),
+        ("user", text(&server.user)?),
+        ("datacenter", text(&server.datacenter)?),
+        ("ca_file", ca_file),
+        ("thumbprint", text(&server.thumbprint)?),
+        ("insecure", server.insecure.then(|| "true".to_owned())),
+    ];
+    for source in &server.passwords {
+        match source {
+            PasswordSource::File(file) => fields.push(("password_file", Some(path(file)?))),
+            PasswordSource::Command(line) => {
+                fields.push(("password_command", Some(quoted(line)?)));
+            }
+            _ => {}
+        }
+    }
+    Ok(fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
 }
 
 /// A string as YAML in one line: plain where that reads back as the same string, else as JSON,

@@ -9,7 +9,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::contexts::{self, LOCAL};
 use super::suggest::closest;
-use super::{PROVIDERS, defaults};
+use super::{PROVIDERS, defaults, govc};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Defaults by flag name, without the dashes.
@@ -38,7 +38,44 @@ pub struct ContextEntry {
     #[serde(default)]
     pub namespace: Option<String>,
     #[serde(default)]
+    pub url: Option<String>,
+    #[serde(default)]
+    pub user: Option<String>,
+    #[serde(default)]
+    pub datacenter: Option<String>,
+    #[serde(default)]
+    pub ca_file: Paths,
+    #[serde(default)]
+    pub thumbprint: Option<String>,
+    #[serde(default)]
+    pub insecure: bool,
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    #[serde(default)]
+    pub password_command: Option<String>,
+    #[serde(default)]
     pub defaults: Flags,
+}
+
+/// One path or a list of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "OneOrMany")]
+pub struct Paths(pub Vec<PathBuf>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(PathBuf),
+    Many(Vec<PathBuf>),
+}
+
+impl From<OneOrMany> for Paths {
+    fn from(paths: OneOrMany) -> Self {
+        Self(match paths {
+            OneOrMany::One(path) => vec![path],
+            OneOrMany::Many(paths) => paths,
+        })
+    }
 }
 
 /// What holds for every context of a provider.
@@ -126,6 +163,7 @@ fn check(document: &Document) -> Result<(), Mistake> {
         if name == LOCAL && provider.value != LOCAL {
             return Err(fail("the context \"local\" has the provider local".to_owned(), None));
         }
+        check_server(name, entry).map_err(|(message, hint)| fail(message, hint))?;
         defaults::check(&entry.defaults)?;
     }
     for (name, entry) in &document.providers {
@@ -140,6 +178,41 @@ fn check(document: &Document) -> Result<(), Mistake> {
     }
     defaults::check(&document.defaults)?;
     check_current(document)
+}
+
+/// Whether an entry has the keys that its provider needs, and none of another's.
+fn check_server(name: &str, entry: &ContextEntry) -> Result<(), (String, Option<String>)> {
+    let server_keys = [
+        ("url", entry.url.is_some()),
+        ("user", entry.user.is_some()),
+        ("datacenter", entry.datacenter.is_some()),
+        ("ca_file", !entry.ca_file.0.is_empty()),
+        ("thumbprint", entry.thumbprint.is_some()),
+        ("insecure", entry.insecure),
+        ("password_file", entry.password_file.is_some()),
+        ("password_command", entry.password_command.is_some()),
+    ];
+    if entry.provider.value == LOCAL {
+        return match server_keys.iter().find(|(_, set)| *set) {
+            Some((key, _)) => Err((format!("context {name:?}: local files have no {key}"), None)),
+            None => Ok(()),
+        };
+    }
+    let Some(url) = &entry.url else {
+        return Err((format!("context {name:?}: the key url is missing"), None));
+    };
+    if entry.path.is_some() {
+        return Err((format!("context {name:?}: a server has no path, it has a url"), None));
+    }
+    let found = govc::split(url);
+    if found.user.is_some() || found.password.is_some() {
+        let hint = "user: has a key of its own, and a password never stands in this file";
+        return Err((
+            format!("context {name:?}: the URL holds a user or a password"),
+            Some(hint.to_owned()),
+        ));
+    }
+    Ok(())
 }
 
 fn check_current(document: &Document) -> Result<(), Mistake> {
@@ -162,6 +235,14 @@ impl ContextEntry {
             && self.path == other.path
             && self.title == other.title
             && self.namespace == other.namespace
+            && self.url == other.url
+            && self.user == other.user
+            && self.datacenter == other.datacenter
+            && self.ca_file == other.ca_file
+            && self.thumbprint == other.thumbprint
+            && self.insecure == other.insecure
+            && self.password_file == other.password_file
+            && self.password_command == other.password_command
             && plain(&self.defaults) == plain(&other.defaults)
     }
 }

@@ -1,26 +1,40 @@
 //! The configuration file: named contexts, defaults for flags, aliases.
 //!
 //! In: finding, reading and checking the file ([`Config`]), contexts and how a reference names
-//! one ([`ContextConfig`]). Not in: credentials, which never stand in this file. The file is
+//! one ([`ContextConfig`]), where their passwords may come from. Not in: passwords, which never
+//! stand in this file, and reading them. The file is
 //! strict: an unknown key or flag is an error with a suggestion. `man 5 hyper-config` shows it.
 
 mod contexts;
 mod defaults;
 mod edit;
 mod file;
+mod govc;
+mod secret;
+mod server;
 mod suggest;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use self::contexts::{ContextConfig, LOCAL, check_name};
 pub use self::defaults::{DESTRUCTIVE, FlagDefaults, known_flags};
 pub use self::edit::ContextDraft;
 use self::file::Document;
+pub use self::govc::GOVC;
+pub use self::secret::Secret;
+pub use self::server::{Ask, Login, LoginKind, Logins, PasswordSource, Server, Surroundings};
 pub use self::suggest::closest;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The providers that a context may name in this release.
-pub const PROVIDERS: &[&str] = &["local"];
+pub const PROVIDERS: &[&str] = &["local", "vsphere"];
+
+/// The folder beside the configuration that holds a context's password in a file of its name.
+const CREDENTIALS: &str = "credentials";
 
 /// The configuration of one run: the file's content, or nothing where there is no file.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +42,9 @@ pub struct Config {
     path: PathBuf,
     text: Option<String>,
     document: Document,
+    govc: Option<Server>,
+    passwords: BTreeMap<String, Secret>,
+    surroundings: Surroundings,
 }
 
 impl Config {
@@ -75,7 +92,41 @@ impl Config {
     /// As [`Config::load`].
     pub fn parse(path: &Path, text: String) -> Result<Self> {
         let document = file::parse(&text).map_err(|error| file::located(path, error))?;
-        Ok(Self { path: path.to_owned(), text: Some(text), document })
+        Ok(Self { path: path.to_owned(), text: Some(text), document, ..Self::default() })
+    }
+
+    /// The same with what the environment says: the context of govc's variables, and
+    /// `HYPER_PASSWORD_<CONTEXT>` for the contexts of the file. `variable` looks one up.
+    #[must_use]
+    pub fn with_environment(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        self.govc = govc::server(&variable);
+        for name in self.document.contexts.keys() {
+            let value = variable(&password_variable(name)).and_then(|it| it.into_string().ok());
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                self.passwords.insert(name.clone(), Secret::new(value));
+            }
+        }
+        self
+    }
+
+    /// The same with what the running program offers to platforms.
+    #[must_use]
+    pub fn with_surroundings(mut self, surroundings: Surroundings) -> Self {
+        self.surroundings = surroundings;
+        self
+    }
+
+    /// The logins of this run so far.
+    pub fn logins(&self) -> Vec<Login> {
+        self.surroundings.logins.all()
+    }
+
+    /// The file that holds the password of the context `name`, if there is any: beside the
+    /// configuration, never in it.
+    pub fn password_file(&self, name: &str) -> PathBuf {
+        let name = utf8_percent_encode(name, NON_ALPHANUMERIC).to_string();
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        folder.join(CREDENTIALS).join(name)
     }
 
     /// Where the file is or would be.
@@ -95,7 +146,8 @@ impl Config {
         merged.add("defaults", &self.document.defaults);
         let Some(context) = context else { return merged };
         let entry = self.document.contexts.get(context);
-        let provider = entry.map_or("local", |entry| entry.provider.value.as_str());
+        let builtin = if context == GOVC { "vsphere" } else { LOCAL };
+        let provider = entry.map_or(builtin, |entry| entry.provider.value.as_str());
         if let Some(provider_entry) = self.document.providers.get(provider) {
             merged.add(&format!("providers.{provider}.defaults"), &provider_entry.defaults);
         }
@@ -104,6 +156,12 @@ impl Config {
         }
         merged
     }
+}
+
+/// `HYPER_PASSWORD_` and the name in capitals, other characters than letters and digits as `_`.
+fn password_variable(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    format!("HYPER_PASSWORD_{}", name.chars().map(plain).collect::<String>())
 }
 
 #[cfg(test)]

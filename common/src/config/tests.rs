@@ -133,6 +133,7 @@ fn draft(name: &str) -> ContextDraft {
         path: Some("/data/my vms".into()),
         title: None,
         namespace: None,
+        server: None,
     }
 }
 

@@ -53,4 +53,9 @@ impl Folders {
     pub fn history(&self) -> PathBuf {
         self.state.join("history")
     }
+
+    /// The folder of logins that are kept from run to run.
+    pub fn sessions(&self) -> PathBuf {
+        self.state.join("sessions")
+    }
 }

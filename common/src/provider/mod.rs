@@ -6,6 +6,7 @@
 pub mod facets;
 pub mod local;
 pub mod registry;
+pub mod vsphere;
 
 use std::fmt::Debug;
 

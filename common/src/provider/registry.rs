@@ -2,6 +2,7 @@
 
 use super::Provider;
 use super::local::Local;
+use super::vsphere::Vsphere;
 use crate::config::{ContextConfig, PROVIDERS};
 use crate::error::{Error, Result};
 
@@ -17,6 +18,7 @@ pub fn names() -> &'static [&'static str] {
 pub fn open(context: &ContextConfig) -> Result<Box<dyn Provider>> {
     match context.provider.as_str() {
         "local" => Ok(Box::new(Local::open(context)?)),
+        "vsphere" => Ok(Box::new(Vsphere::open(context)?)),
         other => Err(Error::new(
             crate::error::ErrorKind::Config,
             format!(
@@ -31,6 +33,7 @@ pub fn open(context: &ContextConfig) -> Result<Box<dyn Provider>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Server, Surroundings};
 
     #[test]
     fn every_provider_that_the_configuration_takes_can_be_opened() {
@@ -41,7 +44,9 @@ mod tests {
                 path: None,
                 title: None,
                 namespace: None,
+                server: Some(Server { url: "https://127.0.0.1".into(), ..Server::default() }),
                 configured: true,
+                surroundings: Surroundings::default(),
             };
             assert_eq!(open(&context).unwrap().name(), *name);
             let unknown = ContextConfig { provider: "elsewhere".into(), ..context };

@@ -34,7 +34,8 @@ pub fn parse<T: Tool>(argv: &[OsString]) -> Result<Parsed> {
         other => other,
     };
     wrong.map_or(Ok(()), Err)?;
-    let config = Config::load(&Config::location(|name| std::env::var_os(name))?)?;
+    let variable = |name: &str| std::env::var_os(name);
+    let config = Config::load(&Config::location(variable)?)?.with_environment(variable);
     let context = first.as_ref().ok().and_then(|matches| context_of::<T>(matches, &config));
     let defaults = sight.defaults(config.flag_defaults(context.as_deref()));
     let matches = if defaults.is_empty() {

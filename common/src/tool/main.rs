@@ -13,7 +13,7 @@ use super::arguments::{Parsed, leaf, mistake, parse};
 use super::context::Context;
 use super::remarks::Remarks;
 use super::report::{ErrorForm, report};
-use super::{Tool, signals};
+use super::{Tool, signals, surroundings};
 use crate::cancel::{Cancel, Reason};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -92,6 +92,7 @@ fn run<T: Tool>(matches: &ArgMatches, config: Config, shared: Shared) -> Result<
     let remarks = Remarks::new(T::NAME, shared.quiet);
     log(shared.verbose, &remarks);
     tracing::info!("configuration: {}", config.path().display());
+    let config = config.with_surroundings(surroundings::surroundings());
     let request = T::request(args, &config)?;
     let mut context = Context {
         config,

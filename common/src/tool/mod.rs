@@ -22,6 +22,7 @@ mod neutralise;
 mod remarks;
 mod report;
 mod signals;
+mod surroundings;
 pub mod write_flags;
 
 pub use self::command::command;

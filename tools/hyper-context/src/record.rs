@@ -24,7 +24,7 @@ pub struct ContextRow {
 impl ContextRow {
     /// The row of `context`; `config` tells whether it is the current one.
     pub fn new(context: ContextConfig, config: &Config) -> Self {
-        let ContextConfig { name, provider, path, title, namespace, configured } = context;
+        let ContextConfig { name, provider, path, title, namespace, configured, .. } = context;
         let current = config.current_context() == name;
         Self { name, provider, current, configured, path, title, namespace }
     }

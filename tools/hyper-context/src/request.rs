@@ -71,7 +71,7 @@ impl Addition {
     /// The entry of the configuration.
     pub fn draft(self) -> ContextDraft {
         let Self { name, provider, path, title, .. } = self;
-        ContextDraft { name, provider, path, title, namespace: None }
+        ContextDraft { name, provider, path, title, namespace: None, server: None }
     }
 }
 

@@ -27,7 +27,9 @@ fn local(root: &Path) -> Local {
         path: Some(root.to_owned()),
         title: None,
         namespace: None,
+        server: None,
         configured: true,
+        surroundings: crate::config::Surroundings::default(),
     };
     Local::open(&context).unwrap()
 }

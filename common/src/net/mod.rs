@@ -1,0 +1,17 @@
+//! Talking to servers: whom to believe ([`Trust`]), requests and their answers ([`Http`]), and
+//! trying again where that is harmless ([`retry`]).
+//!
+//! In: TLS, one HTTP client for all providers, errors that name the server and never a secret.
+//! Not in: the protocols spoken over it, which are the providers' own.
+
+mod http;
+mod retry;
+mod thumbprint;
+mod tls;
+
+pub use reqwest::Url;
+
+pub use self::http::{Http, Request, Response};
+pub use self::retry::retry;
+pub use self::thumbprint::Thumbprint;
+pub use self::tls::Trust;

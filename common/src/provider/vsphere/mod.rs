@@ -1,0 +1,83 @@
+//! vCenter and ESXi, over the vSphere Web Services API (SOAP): the same calls on every version
+//! from 6 on and on single hosts.
+
+mod auth;
+mod client;
+mod config;
+mod fault;
+mod inventory;
+mod property;
+mod session;
+mod soap;
+mod task;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+pub use self::client::{Client, Download, ServiceContent};
+pub use self::config::{Endpoint, parse_url};
+pub use self::fault::{Fault, fault_of};
+pub use self::property::{Object, Properties};
+pub use self::soap::{Body, MoRef, Reply, Value, parse};
+use super::{Export, Provider, ServerInfo};
+use crate::config::ContextConfig;
+use crate::error::Result;
+use crate::vm::{Vm, VmFilter, VmId};
+
+/// The provider's name.
+const NAME: &str = "vsphere";
+
+/// One vCenter or ESXi host.
+#[derive(Debug, Clone)]
+pub struct Vsphere {
+    client: Client,
+}
+
+impl Vsphere {
+    /// The server of a context. Nothing is contacted.
+    ///
+    /// # Errors
+    /// `Config` for a URL, a thumbprint or certificates that cannot be used.
+    pub fn open(context: &ContextConfig) -> Result<Self> {
+        Ok(Self { client: Client::new(Endpoint::new(context)?)? })
+    }
+
+    /// Calls to the server.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+#[async_trait]
+impl Provider for Vsphere {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn probe(&self) -> Result<ServerInfo> {
+        let content = self.client.content().await?;
+        // What the server is, it tells to anyone; whether the login works is the question.
+        self.client.properties(&content.root_folder, &["name"]).await?;
+        Ok(ServerInfo {
+            product: content.name.clone(),
+            version: Some(content.version.clone()).filter(|version| !version.is_empty()),
+            endpoint: self.client.endpoint().url.to_string(),
+        })
+    }
+
+    async fn resolve(&self, reference: &str) -> Result<VmId> {
+        inventory::resolve(&self.client, reference).await
+    }
+
+    fn list(&self, filter: VmFilter) -> BoxStream<'_, Result<Vm>> {
+        inventory::list(&self.client, filter)
+    }
+
+    async fn get(&self, vm: &VmId) -> Result<Vm> {
+        inventory::get(&self.client, vm).await
+    }
+
+    fn export(&self) -> Option<&dyn Export> {
+        None
+    }
+}
