@@ -6,6 +6,10 @@ complete -c hyper-export -l disk -d 'Export only this disk: its identifier (disk
 complete -c hyper-export -l exclude-disk -d 'Leave out this disk; repeat it for several' -r
 complete -c hyper-export -l package-compress -d 'Compress the OVA as a whole: gzip or zstd (with a level: zstd:9)' -r
 complete -c hyper-export -l spool -d 'Put together or unpack in this folder what cannot be written or read in one pass' -r -F
+complete -c hyper-export -l transport -d 'Take disks this way from a vSphere server: nfc (streams of the server\'s own export), datastore (files as they lie there, in parallel) or auto' -r -f -a "auto\t''
+nfc\t''
+datastore\t''"
+complete -c hyper-export -l snapshot -d 'Export the machine as it was at this snapshot; it may run' -r
 complete -c hyper-export -s j -l jobs -d 'Export so many machines at once' -r
 complete -c hyper-export -l compress -d 'Compress the image\'s own clusters: zlib, zstd (with a level: zlib:9) or none' -r
 complete -c hyper-export -l subformat -d 'Write this variant: streamOptimized, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)' -r
@@ -24,6 +28,9 @@ name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper-export -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper-export -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-export -l temp-snapshot -d 'Take a snapshot, export it and remove it; the machine may run'
+complete -c hyper-export -l quiesce -d 'Bring the guest\'s file systems to rest for the snapshot of --temp-snapshot'
+complete -c hyper-export -l power-off -d 'Shut the guest down before, and leave the machine off'
 complete -c hyper-export -l manifest -d 'Write an Artifact Manifest (v1.0) of all that was written'
 complete -c hyper-export -l verify -d 'Read back what was written and compare it with what was read'
 complete -c hyper-export -l trust-source -d 'Move compressed blocks from VMDK to qcow2 without checking them'

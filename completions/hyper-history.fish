@@ -31,7 +31,7 @@ complete -c hyper-history -n "__fish_hyper_history_needs_command" -f -a "runs" -
 complete -c hyper-history -n "__fish_hyper_history_using_subcommand runs; and not __fish_seen_subcommand_from list show clean" -s h -l help -d 'Print help'
 complete -c hyper-history -n "__fish_hyper_history_using_subcommand runs; and not __fish_seen_subcommand_from list show clean" -f -a "list" -d 'Show runs, newest first'
 complete -c hyper-history -n "__fish_hyper_history_using_subcommand runs; and not __fish_seen_subcommand_from list show clean" -f -a "show" -d 'Show all about one run'
-complete -c hyper-history -n "__fish_hyper_history_using_subcommand runs; and not __fish_seen_subcommand_from list show clean" -f -a "clean" -d 'Remove the temporary files that killed, interrupted and failed runs left behind'
+complete -c hyper-history -n "__fish_hyper_history_using_subcommand runs; and not __fish_seen_subcommand_from list show clean" -f -a "clean" -d 'Remove what killed, interrupted and failed runs left behind: files, snapshots, leases'
 complete -c hyper-history -n "__fish_hyper_history_using_subcommand runs; and __fish_seen_subcommand_from list" -l since -d 'Show only runs begun after this: 1d or 2h30m ago, 2026-11-20, or RFC 3339' -r
 complete -c hyper-history -n "__fish_hyper_history_using_subcommand runs; and __fish_seen_subcommand_from list" -l until -d 'Show only runs begun before this' -r
 complete -c hyper-history -n "__fish_hyper_history_using_subcommand runs; and __fish_seen_subcommand_from list" -l outcome -d 'Show only runs that ended so: running, succeeded, failed, partial, interrupted or lost' -r

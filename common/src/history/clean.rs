@@ -13,6 +13,7 @@ use super::query::Runs;
 use crate::error::{ErrorKind, Result, one_line};
 use crate::fs::Target;
 use crate::output::{Cell, Column, Record};
+use crate::provider::Reclaimed;
 
 /// What became of something left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -78,8 +79,9 @@ impl Record for Leftover {
 /// Goes through the runs in the journal `dir` that are over and tells `each` what they left and
 /// what became of it, newest run first. With `dry_run` nothing is changed. A local file is only
 /// removed where its name is one of [`crate::fs::Target`]'s, its folder is where the journal
-/// says, and no living run works on it; remote things are left to their provider. What is gone is
-/// noted, so that it is not looked for again.
+/// says, and no living run works on it; things on platforms are removed by `remote`, which is told
+/// whether it may, and what of it is there. What is gone is noted, so that it is not looked for
+/// again.
 ///
 /// # Errors
 /// What the operating system said about the journal; what `each` answers. A file that cannot be
@@ -87,6 +89,7 @@ impl Record for Leftover {
 pub fn clean(
     dir: &Path,
     dry_run: bool,
+    remote: &mut dyn FnMut(&Thing, bool) -> Result<Reclaimed>,
     each: &mut dyn FnMut(Leftover) -> Result<()>,
 ) -> Result<()> {
     let journal = if dry_run { None } else { Some(Journal::open(dir)?) };
@@ -98,22 +101,22 @@ pub fn clean(
         }
         let mut all_gone = true;
         for thing in run.leftovers {
-            let found = match &thing {
-                Thing::File { path } => look(path),
-                Thing::Remote { .. } => Found::Kept(
-                    "only its provider can remove it; the next run on that machine does".into(),
-                ),
-            };
-            if matches!(found, Found::Gone) {
-                note_gone(journal.as_ref(), &run.id, &thing)?;
-                continue;
-            }
             // Partial file and state of one artifact go together, and several runs may have left
             // the same.
-            if !seen.insert(one_of(&thing)) {
+            let known = !seen.insert(one_of(&thing));
+            let settled = match &thing {
+                Thing::File { path } => match look(path) {
+                    Found::Gone => None,
+                    _ if known => continue,
+                    found => Some(settle(found, dry_run)),
+                },
+                Thing::Remote { .. } if known => continue,
+                Thing::Remote { .. } => settle_remote(remote(&thing, dry_run)),
+            };
+            let Some((fate, reason)) = settled else {
+                note_gone(journal.as_ref(), &run.id, &thing)?;
                 continue;
-            }
-            let (fate, reason) = settle(found, dry_run);
+            };
             match fate {
                 Fate::Removed => note_gone(journal.as_ref(), &run.id, &thing)?,
                 Fate::Kept | Fate::WouldRemove | Fate::Failed => all_gone = false,
@@ -175,6 +178,17 @@ fn settle(found: Found, dry_run: bool) -> (Fate, Option<String>) {
         Found::Kept(reason) => (Fate::Kept, Some(reason)),
         Found::There(_) if dry_run => (Fate::WouldRemove, None),
         Found::There(target) => remove(&target),
+    }
+}
+
+/// What became of a thing on a platform; `None` where it was gone already.
+fn settle_remote(answer: Result<Reclaimed>) -> Option<(Fate, Option<String>)> {
+    match answer {
+        Ok(Reclaimed::Gone) => None,
+        Ok(Reclaimed::Found) => Some((Fate::WouldRemove, None)),
+        Ok(Reclaimed::Removed) => Some((Fate::Removed, None)),
+        Ok(Reclaimed::Kept(reason)) => Some((Fate::Kept, Some(reason))),
+        Err(error) => Some((Fate::Failed, Some(one_line(&error)))),
     }
 }
 

@@ -93,6 +93,9 @@ pub enum Thing {
     Remote {
         /// The context it belongs to.
         context: String,
+        /// The VM it was made for, by the id that the provider gave it.
+        #[serde(default)]
+        vm: String,
         /// What it is, in the platform's word: `snapshot`, `lease`.
         what: String,
         /// What the provider calls it.
@@ -104,7 +107,7 @@ impl std::fmt::Display for Thing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File { path } => path.display().fmt(f),
-            Self::Remote { context, what, id } => write!(f, "{what} {context}:{id}"),
+            Self::Remote { context, vm, what, id } => write!(f, "{what} {context}:{vm} {id}"),
         }
     }
 }

@@ -82,7 +82,10 @@ impl Journal {
     }
 
     /// Says of another, dead run's thing that it is gone.
-    pub(super) fn note_removed(&self, run: &str, thing: &Thing) -> Result<()> {
+    ///
+    /// # Errors
+    /// As [`Journal::begin`].
+    pub fn note_removed(&self, run: &str, thing: &Thing) -> Result<()> {
         let now = Timestamp::now();
         let body = LineBody::Note { action: Action::Removed, thing: thing.clone() };
         let line = Line { run: run.to_owned(), time: now, body };

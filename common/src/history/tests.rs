@@ -8,6 +8,7 @@ use super::entry::{Line, LineBody};
 use super::*;
 use crate::error::{Error, ErrorKind};
 use crate::fs::Target;
+use crate::provider::Reclaimed;
 
 /// Where the child processes of these tests find the journal.
 const CHILD: &str = "HYPER_TEST_JOURNAL";
@@ -60,8 +61,12 @@ fn a_run_is_told_from_begin_to_end() {
 
     let target = Target::new(&folder.path().join("disk.qcow2")).unwrap();
     let file = Thing::File { path: target.partial_path() };
-    let snapshot =
-        Thing::Remote { context: "lab".into(), what: "snapshot".into(), id: "s-1".into() };
+    let snapshot = Thing::Remote {
+        context: "lab".into(),
+        vm: "vm-1".into(),
+        what: "snapshot".into(),
+        id: "s-1".into(),
+    };
     run.making(&file).unwrap();
     run.making(&snapshot).unwrap();
     assert_eq!(all(&dir)[0].leftovers.len(), 2);
@@ -295,7 +300,8 @@ fn what_a_killed_run_left_is_known_and_removed() {
     }
     let collect = |dry_run| {
         let mut found = Vec::new();
-        clean(&dir, dry_run, &mut |leftover| {
+        let mut remote = |_: &Thing, _| Ok(Reclaimed::Kept("its server is busy".into()));
+        clean(&dir, dry_run, &mut remote, &mut |leftover| {
             found.push(leftover);
             Ok(())
         })
@@ -329,7 +335,12 @@ fn child_is_killed() {
     let dir = child_dir();
     let run = Journal::open(&dir).unwrap().begin(begin("a")).unwrap();
     let target = Target::new(&dir.parent().unwrap().join("disk.raw")).unwrap();
-    let remote = Thing::Remote { context: "lab".into(), what: "lease".into(), id: "l".into() };
+    let remote = Thing::Remote {
+        context: "lab".into(),
+        vm: "vm-1".into(),
+        what: "lease".into(),
+        id: "l".into(),
+    };
     run.making(&Thing::File { path: target.partial_path() }).unwrap();
     run.making(&remote).unwrap();
     run.making(&Thing::File { path: target.state_path() }).unwrap();
@@ -368,7 +379,8 @@ fn only_what_is_ours_and_free_is_removed() {
     std::fs::remove_dir_all(gone.parent().unwrap()).unwrap();
 
     let mut fates = std::collections::BTreeMap::new();
-    clean(&root.join("history"), false, &mut |leftover| {
+    let mut remote = |_: &Thing, _| panic!("there is nothing remote");
+    clean(&root.join("history"), false, &mut remote, &mut |leftover| {
         if let Thing::File { path } = leftover.thing {
             fates.insert(path, (leftover.fate, leftover.reason.unwrap_or_default()));
         }

@@ -54,7 +54,11 @@ impl From<ImageError> for Error {
             ImageError::Io(io) => ErrorKind::of_io(io),
         };
         match error {
-            ImageError::Io(io) => Self::new(kind, "read the image").with_source(io),
+            // Bytes from a server: the reader has said all there is to say.
+            ImageError::Io(io) => match io.downcast::<Self>() {
+                Ok(own) => own,
+                Err(io) => Self::new(kind, "read the image").with_source(io),
+            },
             other => Self::new(kind, other.to_string()),
         }
     }

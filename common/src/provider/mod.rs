@@ -14,8 +14,10 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 pub use self::facets::export::{
-    DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Seek, Whole,
+    ByteStream, DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Ledger, Moment,
+    Seek, Ties, Transport, Whole, WholeBytes, Wire,
 };
+pub use self::facets::reclaim::{Reclaim, Reclaimed};
 use crate::error::Result;
 use crate::vm::{Vm, VmFilter, VmId};
 
@@ -48,6 +50,9 @@ pub trait Provider: Debug + Send + Sync {
 
     /// Getting disks and the machine description out.
     fn export(&self) -> Option<&dyn Export>;
+
+    /// Removing what killed runs left.
+    fn reclaim(&self) -> Option<&dyn Reclaim>;
 }
 
 /// What [`Provider::probe`] learns.

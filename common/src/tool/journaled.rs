@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use crate::history::{ArtifactEntry, Begin, Counts, End, Failure, Journal, Outcom
 /// A run that is in the journal. Dropped without an end it counts as lost.
 #[derive(Debug)]
 pub struct JournaledRun {
-    run: Run,
+    pub(super) run: Arc<Run>,
     /// Partial files that were noted and are not known to be gone, absolute.
     made: Mutex<BTreeSet<PathBuf>>,
 }
@@ -40,7 +40,7 @@ impl Context {
         let begin =
             Begin { tool: tool.into(), request, sources: own(sources), targets: own(targets) };
         let run = journal.begin(begin)?;
-        Ok(JournaledRun { run, made: Mutex::default() })
+        Ok(JournaledRun { run: Arc::new(run), made: Mutex::default() })
     }
 }
 

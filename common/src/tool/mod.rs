@@ -16,6 +16,7 @@ mod context;
 pub mod flags;
 mod journaled;
 mod layers;
+mod leftover;
 mod main;
 #[cfg(debug_assertions)]
 mod neutralise;

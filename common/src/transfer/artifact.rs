@@ -30,8 +30,9 @@ pub struct ImageSource<'a> {
     pub capacity: u64,
     /// See [`crate::provider::DiskInfo::block_size`].
     pub block_size: u32,
-    /// Changes whenever the content may have changed.
-    pub identity: String,
+    /// Changes whenever the content may have changed; `None` where nothing proves that a later
+    /// run reads the same.
+    pub identity: Option<String>,
     /// Its extents over a range.
     pub read: Box<dyn Fn(Range<u64>) -> ExtentStream + Send + Sync + 'a>,
 }
@@ -132,20 +133,26 @@ impl Engine {
         };
         let plan = &plan;
         let recipe = Recipe::new(source, plan);
+        let to_file = matches!(to, Destination::File(_));
         let begun = match to {
             Destination::Sink(sink) => Begun::anew(sink, None),
             Destination::File(path) => {
                 let (recipe, overwrite) = (recipe.clone(), plan.overwrite);
-                blocking(move || begin_file(&path, overwrite, &recipe)).await?
+                let mut begun = blocking(move || begin_file(&path, overwrite, &recipe)).await?;
+                // Without a proof that the source is the same no state is worth storing.
+                begun.file = begun.file.filter(|_| source.identity.is_some());
+                begun
             }
         };
         let (sink, file) = (begun.sink.clone(), begun.file.clone());
         let outcome = self.write_begun(source, plan, recipe, begun, progress.clone()).await;
-        if let (Err(error), Some(file)) = (&outcome, file) {
+        if let Err(error) = &outcome
+            && to_file
+        {
             // What damaged bytes or a bug led to is not worth going on with.
             let spoilt = matches!(error.kind(), ErrorKind::Integrity | ErrorKind::Internal);
             blocking(move || {
-                if spoilt || !file.can_go_on() {
+                if spoilt || !file.is_some_and(|file| file.can_go_on()) {
                     sink.abort();
                 }
                 Ok(())
@@ -290,7 +297,7 @@ impl Engine {
 /// What decides an artifact's bytes, in text.
 #[derive(Debug, Clone)]
 struct Recipe {
-    source: String,
+    source: Option<String>,
     plan: String,
 }
 
@@ -300,7 +307,7 @@ impl Recipe {
         let content = plan.content || plan.verify;
         let version = env!("CARGO_PKG_VERSION");
         Self {
-            source: format!("{} {}", source.capacity, source.identity),
+            source: source.identity.as_ref().map(|known| format!("{} {known}", source.capacity)),
             plan: format!(
                 "{version} {format} {options:?} {sum:?} {trust_source} {recompress} {content}"
             ),
@@ -308,11 +315,12 @@ impl Recipe {
     }
 
     fn state(&self, progress: Progress) -> State {
-        State { source: self.source.clone(), recipe: self.plan.clone(), progress }
+        let source = self.source.clone().unwrap_or_default();
+        State { source, recipe: self.plan.clone(), progress }
     }
 
     fn fits(&self, state: &State) -> bool {
-        state.source == self.source && state.recipe == self.plan
+        self.source.as_ref() == Some(&state.source) && state.recipe == self.plan
     }
 }
 

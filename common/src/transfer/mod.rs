@@ -26,6 +26,7 @@ mod sum;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod wire;
 mod worker;
 mod writer;
 mod zero;
@@ -39,4 +40,5 @@ pub use self::read::{image_extents, image_stream_extents};
 pub use self::resume::{Checkpoint, Checkpointing, Complete, Progress, State};
 pub use self::sum::{FileSum, SumKind, Summer, hex, sum_file};
 pub use self::verify::first_difference;
+pub use self::wire::{WireDisk, wire_extents};
 pub use self::zero::is_zero;

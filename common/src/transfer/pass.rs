@@ -3,11 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::artifact::{ImagePlan, ImageSource, WrittenImage};
-use super::{CopyDone, DiskTask, Engine, FileSum, SumKind};
+use super::disk::blocking;
+use super::sum::sum_file;
+use super::{CopyDone, DiskTask, Engine, FileSum, SumKind, WireDisk, image_extents};
 use crate::error::{Error, Result, ResultExt};
-use crate::image::vmdk;
+use crate::image::{Image, NoSiblings, ReadAt, registry, vmdk};
 use crate::progress::{DiskEnd, DiskProgress, Phase};
-use crate::provider::Whole;
+use crate::provider::{Whole, WholeBytes};
 use crate::sink::Sink;
 
 impl Engine {
@@ -24,9 +26,25 @@ impl Engine {
         sink: Arc<dyn Sink>,
         progress: Arc<dyn DiskProgress>,
     ) -> Result<WrittenImage> {
-        let copied = self.copy_checked(source, plan, whole, &sink, progress.clone()).await;
-        let verified = match (&copied, plan.verify) {
-            (Ok(_), true) => self.verify_copy(source, plan, &sink, progress.clone()).await,
+        let copied = match &whole.bytes {
+            WholeBytes::File(file) => {
+                let expected = whole.expected.as_ref();
+                self.copy_checked(source, plan, (file, expected), &sink, progress.clone()).await
+            }
+            WholeBytes::Wire(wire) => {
+                let disk = WireDisk { capacity: source.capacity, block_size: source.block_size };
+                let kinds = wanted(plan);
+                let copy = self.copy_wire(wire, &disk, sink.clone(), kinds, progress.clone());
+                copy.await.map(|(done, facts)| (done, facts.populated_bytes))
+            }
+        };
+        let verified = match (&copied, plan.verify, &whole.bytes) {
+            (Ok(_), true, WholeBytes::File(_)) => {
+                self.verify_copy(source, plan, &sink, progress.clone()).await
+            }
+            (Ok((done, _)), true, WholeBytes::Wire(_)) => {
+                self.verify_received(source, plan, &sink, done, progress.clone()).await
+            }
             _ => Ok(()),
         };
         let outcome = copied.and_then(|copied| verified.map(|()| copied));
@@ -49,12 +67,12 @@ impl Engine {
         &self,
         source: &ImageSource<'_>,
         plan: &ImagePlan,
-        whole: &Whole,
+        (file, expected): (&Arc<dyn ReadAt>, Option<&(String, String)>),
         sink: &Arc<dyn Sink>,
         progress: Arc<dyn DiskProgress>,
     ) -> Result<(CopyDone, u64)> {
         let mut kinds: Vec<_> = plan.sum.into_iter().collect();
-        let expected = whole.expected.as_ref().and_then(|(name, hex)| {
+        let expected = expected.and_then(|(name, hex)| {
             let kind = [SumKind::Sha256, SumKind::Sha1].into_iter().find(|k| k.name() == name)?;
             Some(FileSum { kind, hex: hex.to_ascii_lowercase() })
         });
@@ -75,7 +93,7 @@ impl Engine {
             (Some(_), None) => Ok(()),
         });
         let about = (progress, source.capacity);
-        let done = self.copy(whole.file.clone(), sink.clone(), kinds, watch, about).await?;
+        let done = self.copy(file.clone(), sink.clone(), kinds, watch, about).await?;
         if let Some(expected) = expected
             && !done.sums.contains(&expected)
         {
@@ -109,5 +127,54 @@ impl Engine {
         };
         let done = self.run(task).await?;
         self.verify_written(source, plan, sink, &done, progress).await.map(|_| ())
+    }
+
+    /// Reads back what came from the wire and cannot come again: the file must have the checksum
+    /// that was made of it on the way, and every block in it must inflate to what its own
+    /// checksum says.
+    async fn verify_received(
+        &self,
+        source: &ImageSource<'_>,
+        plan: &ImagePlan,
+        sink: &Arc<dyn Sink>,
+        done: &CopyDone,
+        progress: Arc<dyn DiskProgress>,
+    ) -> Result<()> {
+        progress.phase(Phase::Verify);
+        let (Some(file), Some(made)) = (sink.read_back(), done.sums.first().cloned()) else {
+            return Err(Error::usage("what went into a pipe cannot be verified"));
+        };
+        let (cancel, written, format) = (self.cancel.clone(), file.clone(), plan.format);
+        let image: Arc<dyn Image> = blocking(move || {
+            if sum_file(&written, made.kind, &cancel)? != made {
+                return Err(Error::integrity("the file is not what came from the server"));
+            }
+            Ok(registry::open(format, file, Arc::new(NoSiblings))?.into())
+        })
+        .await
+        .context(|| "read back what was written")?;
+        let task = DiskTask {
+            name: source.name.clone(),
+            source_capacity: source.capacity,
+            capacity: plan.options.capacity,
+            block_size: image.block_size(),
+            extents: image_extents(image, 0..source.capacity),
+            target: None,
+            trust_source: false,
+            recompress: false,
+            content: true,
+            from: None,
+            progress,
+        };
+        self.run(task).await.map(|_| ())
+    }
+}
+
+/// The checksums to make of what comes from the wire: the one that was asked for, and one to
+/// verify with.
+fn wanted(plan: &ImagePlan) -> Vec<SumKind> {
+    match plan.sum {
+        None if plan.verify => vec![SumKind::Sha256],
+        kind => kind.into_iter().collect(),
     }
 }

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
-use crate::image::{Extent, Image, ImageError, StreamImage};
+use crate::image::{Extent, Image, StreamImage};
 use crate::provider::ExtentStream;
 
 /// Extents in a batch at the most.
@@ -20,7 +20,7 @@ const QUEUE: usize = 4;
 pub fn image_extents(image: Arc<dyn Image>, range: Range<u64>) -> ExtentStream {
     walk(move |send| {
         for extent in image.extents(range) {
-            if !send(extent) {
+            if !send(extent.map_err(Error::from)) {
                 return;
             }
         }
@@ -29,14 +29,29 @@ pub fn image_extents(image: Arc<dyn Image>, range: Range<u64>) -> ExtentStream {
 
 /// The extents of an image that arrives in order, from `from` on; what comes before is read and
 /// thrown away. `from` is a multiple of the image's block size.
-pub fn image_stream_extents(mut image: Box<dyn StreamImage>, from: u64) -> ExtentStream {
+pub fn image_stream_extents(image: Box<dyn StreamImage>, from: u64) -> ExtentStream {
+    opened_stream_extents(|| Ok(image), from)
+}
+
+/// The same of an image that is opened where it is read: opening waits for its first bytes.
+pub(super) fn opened_stream_extents(
+    open: impl FnOnce() -> Result<Box<dyn StreamImage>> + Send + 'static,
+    from: u64,
+) -> ExtentStream {
     walk(move |send| {
+        let mut image = match open() {
+            Ok(image) => image,
+            Err(error) => {
+                send(Err(error));
+                return;
+            }
+        };
         loop {
             let extent = match image.next() {
                 Ok(Some(extent)) => clip(extent, from),
                 Ok(None) => return,
                 Err(error) => {
-                    send(Err(error));
+                    send(Err(error.into()));
                     return;
                 }
             };
@@ -65,7 +80,7 @@ fn clip(mut extent: Extent, from: u64) -> Option<Extent> {
 
 /// Runs `work` on a blocking thread; its sink answers `false` when nobody listens any more.
 fn walk(
-    work: impl FnOnce(&mut dyn FnMut(Result<Extent, ImageError>) -> bool) + Send + 'static,
+    work: impl FnOnce(&mut dyn FnMut(Result<Extent>) -> bool) + Send + 'static,
 ) -> ExtentStream {
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::task::spawn_blocking(move || {
@@ -82,8 +97,7 @@ fn walk(
                     }
                 }
                 Err(error) => {
-                    listening =
-                        send(Ok(std::mem::take(&mut batch))) && send(Err(Error::from(error)));
+                    listening = send(Ok(std::mem::take(&mut batch))) && send(Err(error));
                 }
             }
             listening

@@ -1,6 +1,8 @@
 //! The data path from end to end: bytes in equal bytes out, whatever the target, the order of
 //! work, or an interruption.
 
+mod wire;
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +32,9 @@ impl DiskProgress for Seen {
         assert!(before <= position, "the position went back from {before} to {position}");
     }
 
-    fn phase(&self, _: Phase) {}
+    fn phase(&self, _: Phase) {
+        self.0.store(0, Ordering::Relaxed);
+    }
 
     fn retry(&self, _: &str) {}
 

@@ -46,6 +46,27 @@ pub struct ExportArgs {
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
 
+    /// Take disks this way from a vSphere server: nfc (streams of the server's own export),
+    /// datastore (files as they lie there, in parallel) or auto
+    #[arg(long, value_name = "WAY", default_value = "auto", value_parser = ["auto", "nfc", "datastore"])]
+    pub transport: String,
+
+    /// Export the machine as it was at this snapshot; it may run
+    #[arg(long, value_name = "NAME")]
+    pub snapshot: Option<String>,
+
+    /// Take a snapshot, export it and remove it; the machine may run
+    #[arg(long, conflicts_with = "snapshot")]
+    pub temp_snapshot: bool,
+
+    /// Bring the guest's file systems to rest for the snapshot of --temp-snapshot
+    #[arg(long)]
+    pub quiesce: bool,
+
+    /// Shut the guest down before, and leave the machine off
+    #[arg(long, conflicts_with_all = ["snapshot", "temp_snapshot"])]
+    pub power_off: bool,
+
     /// Write an Artifact Manifest (v1.0) of all that was written
     #[arg(long)]
     pub manifest: bool,

@@ -11,7 +11,7 @@ use hyper_common::error::{Error, Result, ResultExt};
 use hyper_common::fs::Target as Place;
 use hyper_common::history::{ArtifactEntry, Outcome};
 use hyper_common::progress::{Phase, Reporter};
-use hyper_common::provider::{End, ExportOptions, ExportSource, registry};
+use hyper_common::provider::{End, ExportOptions, ExportSource, Ties, registry};
 use hyper_common::sink::PipeSink;
 use hyper_common::tool::JournaledRun;
 use hyper_common::transfer::{Destination, Engine, ImageSource, WrittenImage};
@@ -72,9 +72,17 @@ impl Shared {
             allow_path: self.request.write.allow_path.clone(),
             from_format: self.request.write.from_format,
             spool: self.request.spool.clone(),
+            transport: self.request.transport,
+            moment: self.request.moment.clone(),
         };
+        let context = wanted.context.name.as_str();
+        if let Some(run) = &self.run {
+            for clause in run.reclaim(provider.as_ref(), context, &id).await? {
+                self.reporter.note(&format!("{}: {clause}", wanted.label));
+            }
+        }
         let source = export.open(&id, &options).await?;
-        let origin = Origin { provider: provider.name(), context: &wanted.context.name, id: &id };
+        let origin = Origin { provider: provider.name(), context, id: &id };
         let outcome = self.export_opened(source.as_ref(), &origin).await;
         let end = if outcome.is_ok() { End::Completed } else { End::Aborted };
         let closed = source.close(end).await;
@@ -89,7 +97,6 @@ impl Shared {
         if self.request.dry_run {
             return Ok(Done::Planned(plan.files(&self.request)));
         }
-        plan.warnings.extend(source.notes().iter().cloned());
         self.make_folder(&plan.folder)?;
         let passes = if self.request.write.verify { 2 } else { 1 };
         self.reporter.expect(plan.capacity().saturating_mul(passes));
@@ -111,11 +118,13 @@ impl Shared {
         if self.request.manifest {
             self.check_free(std::iter::once(manifest_path(&plan)))?;
         }
+        self.begin(source, &plan, origin).await?;
         match self.request.format {
             TargetFormat::Image(_) => self.write_disks(source, &mut plan, &mut record).await?,
             TargetFormat::Ovf => self.write_ovf(source, &mut plan, &mut record).await?,
             TargetFormat::Ova => self.write_ova(source, &mut plan, &mut record).await?,
         }
+        plan.warnings.extend(source.notes());
         if self.request.manifest {
             let file = manifest_file(&plan, origin.provider, &origin.id.0, &record.artifacts)?;
             self.write_small(&file, &mut record)?;
@@ -127,6 +136,41 @@ impl Shared {
             self.reporter.warn(&format!("{}: {warning}", plan.machine.name));
         }
         Ok(Done::Exported(Box::new(record), Box::new(plan)))
+    }
+
+    /// Lets the source make what reading needs.
+    async fn begin(
+        &self,
+        source: &dyn ExportSource,
+        plan: &MachinePlan,
+        origin: &Origin<'_>,
+    ) -> Result<()> {
+        let Some(run) = &self.run else { return Ok(()) };
+        self.check_disks_free(plan)?;
+        let ties = Ties {
+            cancel: self.cancel.clone(),
+            ledger: run.ledger(origin.context, origin.id),
+            reporter: self.reporter.clone(),
+            disks: plan.disks.iter().map(|disk| disk.index).collect(),
+            sum: plan.disks.iter().find_map(|disk| disk.plan.sum),
+        };
+        source.begin(&ties).await
+    }
+
+    /// Whether the files of disks and package may be made, before anything is made elsewhere for
+    /// them.
+    fn check_disks_free(&self, plan: &MachinePlan) -> Result<()> {
+        if self.request.to_pipe() || self.request.write.overwrite {
+            return Ok(());
+        }
+        let files: Vec<_> = match &plan.package {
+            Some(package) => vec![package.clone()],
+            None => plan.disks.iter().map(|disk| plan.folder.join(&disk.file_name)).collect(),
+        };
+        files.iter().try_for_each(|path| match Place::new(path)?.exists() {
+            true => Err(taken(path)),
+            false => Ok(()),
+        })
     }
 
     fn make_folder(&self, folder: &Path) -> Result<()> {
@@ -165,7 +209,16 @@ impl Shared {
     ) -> Result<Vec<WrittenImage>> {
         let jobs = plan.disks.iter().map(|disk| self.copy_disk(source, plan, disk));
         let written: Vec<_> = futures::stream::iter(jobs).buffered(DISKS_AT_ONCE).collect().await;
-        // One failed disk does not stop the others: what they wrote is there for the next run.
+        // One failed disk does not stop the others: what they wrote is there for the next run,
+        // unless that could not know it for the same.
+        if written.iter().any(Result::is_err) {
+            for (disk, image) in plan.disks.iter().zip(&written) {
+                let kept = disk.whole.is_none() && disk.info.identity.is_some();
+                if let (Ok(image), false) = (image, kept) {
+                    image.discard();
+                }
+            }
+        }
         written.into_iter().collect()
     }
 

@@ -103,7 +103,7 @@ impl Shared {
     ) -> Result<()> {
         let nvram = self.nvram_part(source, plan)?;
         let direct = self.request.package_compress.is_none() && plan.package.is_some();
-        let known = plan.disks.iter().all(|disk| disk.whole.is_some());
+        let known = plan.disks.iter().all(|disk| known_len(disk).is_some());
         // What went through a compressor cannot be read back.
         if !direct && (!known || self.request.write.verify) {
             return self.write_ova_by_spool(source, plan, nvram, record).await;
@@ -222,7 +222,7 @@ impl Shared {
         let ovf_name = format!("{}.ovf", plan.stem);
         let beforehand = ovf_files(plan, nvram.as_ref(), |_, disk| {
             // Where sizes are known beforehand, how much of a disk holds data is not.
-            let size = disk.whole.as_ref().map_or(0, |whole| whole.file.len());
+            let size = known_len(disk).unwrap_or(0);
             (size, (!known).then_some(0))
         });
         let room = reserved_len(&plan.machine, &beforehand)?.next_multiple_of(512);
@@ -268,8 +268,9 @@ impl Shared {
     ) -> Result<WrittenImage> {
         let header = tar.at;
         let base = header + header_len(&disk.file_name);
-        if let Some(whole) = &disk.whole {
-            tar.write(header, &tar.header(&disk.file_name, whole.file.len())?)?;
+        let known = known_len(disk);
+        if let Some(len) = known {
+            tar.write(header, &tar.header(&disk.file_name, len)?)?;
         }
         let member = Arc::new(MemberSink::new(tar.sink.clone(), base));
         let label = format!("{}/{}", plan.machine.name, disk.info.id);
@@ -281,11 +282,12 @@ impl Shared {
             }
             None => {
                 let to = Destination::Sink(member);
-                let image = self.engine.write_image(&from, &disk.plan, to, progress).await?;
-                tar.write(header, &tar.header(&disk.file_name, image.size)?)?;
-                image
+                self.engine.write_image(&from, &disk.plan, to, progress).await?
             }
         };
+        if known.is_none() {
+            tar.write(header, &tar.header(&disk.file_name, image.size)?)?;
+        }
         tar.at = base + image.size;
         tar.pad(image.size)?;
         Ok(image)
@@ -409,6 +411,11 @@ impl Tar {
         self.sink.apply(WriteOp::SetLen(self.at))?;
         Ok(self.at)
     }
+}
+
+/// The size of a disk's file, where it is known before it is written.
+fn known_len(disk: &PlannedDisk) -> Option<u64> {
+    disk.whole.as_ref()?.bytes.len()
 }
 
 /// The files that the descriptor names; `facts` gives a disk's file size and populated bytes.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use hyper_common::config::Config;
 use hyper_common::error::{Error, Result};
 use hyper_common::image::{ImageFormat, Variant};
+use hyper_common::provider::{Moment, Transport};
 use hyper_common::tool::write_flags::WriteRequest;
 use hyper_common::transfer::SumKind;
 use serde::Serialize;
@@ -139,6 +140,10 @@ pub struct Request {
     pub package_compress: Option<PackageCompress>,
     /// Where packages are put together that cannot be written in one pass.
     pub spool: Option<PathBuf>,
+    /// The way that bytes take out of the platform.
+    pub transport: Transport,
+    /// Which moment of a machine that may be running.
+    pub moment: Moment,
     /// Whether an Artifact Manifest is written.
     pub manifest: bool,
     /// Machines at once.
@@ -156,6 +161,8 @@ impl Request {
     /// `Usage` for what does not go together; `NotFound` for a context.
     pub fn new(args: ExportArgs, config: &Config) -> Result<Self> {
         let format = args.format;
+        let transport = args.transport.parse().map_err(Error::usage)?;
+        let moment = moment_of(&args)?;
         let mut write = args.write.request(format.image())?;
         check_package(&args.package_compress, format)?;
         if let TargetFormat::Ovf | TargetFormat::Ova = format {
@@ -191,6 +198,8 @@ impl Request {
             disks: DiskChoice { only: args.disk, exclude: args.exclude_disk },
             package_compress: args.package_compress,
             spool: args.spool,
+            transport,
+            moment,
             manifest: args.manifest,
             jobs: args.jobs.get() as usize,
             write,
@@ -202,6 +211,24 @@ impl Request {
     pub fn to_pipe(&self) -> bool {
         self.to == To::Pipe
     }
+}
+
+/// What is typed cannot meet what is typed; a default of the configuration gives way to a
+/// snapshot that is named and to --power-off.
+fn moment_of(args: &ExportArgs) -> Result<Moment> {
+    if args.quiesce && !args.temp_snapshot {
+        return Err(Error::usage("--quiesce is about the snapshot that --temp-snapshot takes")
+            .with_hint("give --temp-snapshot, or leave out --quiesce"));
+    }
+    Ok(match &args.snapshot {
+        _ if args.power_off => Moment::PowerOff,
+        Some(name) if name.is_empty() => {
+            return Err(Error::usage("--snapshot needs the name of a snapshot"));
+        }
+        Some(name) => Moment::Snapshot(name.clone()),
+        None if args.temp_snapshot => Moment::TempSnapshot { quiesce: args.quiesce },
+        None => Moment::AsIs,
+    })
 }
 
 fn check_package(compress: &Option<PackageCompress>, format: TargetFormat) -> Result<()> {

@@ -29,11 +29,12 @@ pub enum RunsVerb {
     List(ListArgs),
     /// Show all about one run
     Show(ShowArgs),
-    /// Remove the temporary files that killed, interrupted and failed runs left behind
+    /// Remove what killed, interrupted and failed runs left behind: files, snapshots, leases
     ///
-    /// Only files are removed that a run noted in the history, whose names are those of hyper's
-    /// temporary files and on which no living run works. An export that could have been continued
-    /// starts anew afterwards.
+    /// Only what a run noted in the history is removed: files whose names are those of hyper's
+    /// temporary files and on which no living run works, and what a platform still has of
+    /// snapshots and leases that an export made for itself. An export that could have been
+    /// continued starts anew afterwards.
     Clean(CleanArgs),
 }
 

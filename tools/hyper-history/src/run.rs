@@ -49,8 +49,9 @@ fn show(dir: &Path, id: &str, cx: &mut Context) -> Result<()> {
 }
 
 fn preview(dir: &Path, cx: &mut Context) -> Result<()> {
+    let mut remote = cx.remover();
     let mut list = cx.printer.list();
-    clean(dir, true, &mut |leftover| {
+    clean(dir, true, &mut remote, &mut |leftover| {
         cx.cancel.check()?;
         list.push(&leftover)
     })?;
@@ -64,7 +65,8 @@ fn preview(dir: &Path, cx: &mut Context) -> Result<()> {
 
 fn clean_up(dir: &Path, yes: bool, request: &Request, cx: &mut Context) -> Result<()> {
     let mut files = Vec::new();
-    clean(dir, true, &mut |leftover| {
+    let mut remote = cx.remover();
+    clean(dir, true, &mut remote, &mut |leftover| {
         cx.cancel.check()?;
         if leftover.fate == Fate::WouldRemove {
             files.push(leftover.thing.to_string());
@@ -77,8 +79,8 @@ fn clean_up(dir: &Path, yes: bool, request: &Request, cx: &mut Context) -> Resul
     if !yes {
         files.iter().for_each(|file| cx.remarks.say(file));
     }
-    let many = if files.len() == 1 { "file" } else { "files" };
-    cx.confirm(&format!("Remove {} temporary {many}?", files.len()), yes)?;
+    let many = if files.len() == 1 { "thing" } else { "things" };
+    cx.confirm(&format!("Remove {} {many} that runs left behind?", files.len()), yes)?;
     let request = serde_json::to_value(request)
         .map_err(|e| Error::new(ErrorKind::Internal, "store the request").with_source(e))?;
     let journaled = Journal::open(dir)?.begin(Begin {
@@ -95,8 +97,9 @@ fn clean_up(dir: &Path, yes: bool, request: &Request, cx: &mut Context) -> Resul
 
 /// Removes, and prints what became of each thing.
 fn remove(dir: &Path, counts: &mut Counts, cx: &mut Context) -> Result<()> {
+    let mut remote = cx.remover();
     let mut list = cx.printer.list::<Leftover>();
-    clean(dir, false, &mut |leftover| {
+    clean(dir, false, &mut remote, &mut |leftover| {
         match leftover.fate {
             Fate::Removed => counts.succeeded += 1,
             Fate::Failed => counts.failed += 1,

@@ -245,7 +245,7 @@ impl Source {
                 name: request.source.display().to_string(),
                 capacity: image.capacity(),
                 block_size: image.block_size(),
-                identity: opened.local.files.identity(),
+                identity: Some(opened.local.files.identity()),
                 read: Box::new(move |range| image_extents(image.clone(), range)),
             },
             stable_name: request
@@ -288,7 +288,7 @@ impl Source {
                 capacity,
                 block_size,
                 // A pipe cannot come again: nothing of it is ever reused.
-                identity: format!("pipe {} {}", std::process::id(), jiff::Timestamp::now()),
+                identity: None,
                 read: Box::new(move |range| {
                     match stream.lock().unwrap_or_else(PoisonError::into_inner).take() {
                         Some(stream) => image_stream_extents(stream, range.start),

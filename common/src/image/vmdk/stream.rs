@@ -15,8 +15,16 @@ const READ: usize = 512 << 10;
 /// [`ImageError::Unsupported`] for any other VMDK: it can only be read from a file;
 /// [`ImageError::Corrupt`] and [`ImageError::Truncated`] for damage.
 pub fn open_stream(reader: Box<dyn Read + Send>) -> Result<Box<dyn StreamImage>, ImageError> {
+    open_buffered(Box::new(BufReader::with_capacity(READ, reader)))
+}
+
+/// The same from a reader that holds what it has read.
+///
+/// # Errors
+/// As [`open_stream`].
+pub fn open_buffered(reader: Box<dyn BufRead + Send>) -> Result<Box<dyn StreamImage>, ImageError> {
     let mut stream = Stream {
-        reader: BufReader::with_capacity(READ, reader),
+        reader,
         follower: Follower::new(),
         capacity: 0,
         unit: 0,
@@ -35,7 +43,7 @@ pub fn open_stream(reader: Box<dyn Read + Send>) -> Result<Box<dyn StreamImage>,
 }
 
 struct Stream {
-    reader: BufReader<Box<dyn Read + Send>>,
+    reader: Box<dyn BufRead + Send>,
     follower: Follower,
     capacity: u64,
     unit: u32,
@@ -104,7 +112,7 @@ impl Stream {
             }
             Want::Pass(mut len) => {
                 while len > 0 {
-                    let held = fill(&mut self.reader)?.len() as u64;
+                    let held = fill(&mut *self.reader)?.len() as u64;
                     if held == 0 {
                         self.follower.end(0)?;
                         return Ok(false);
@@ -116,7 +124,7 @@ impl Stream {
                 self.follower.passed()?;
             }
             Want::Rest => {
-                let held = fill(&mut self.reader)?;
+                let held = fill(&mut *self.reader)?;
                 if held.is_empty() {
                     self.follower.end(0)?;
                     return Ok(false);
@@ -134,7 +142,7 @@ impl Stream {
     fn read(&mut self, len: usize) -> Result<Option<Vec<u8>>, ImageError> {
         let mut bytes = Vec::with_capacity(len);
         while bytes.len() < len {
-            let held = fill(&mut self.reader)?;
+            let held = fill(&mut *self.reader)?;
             if held.is_empty() {
                 self.follower.end(bytes.len())?;
                 return Ok(None);
@@ -148,7 +156,7 @@ impl Stream {
 }
 
 /// What the reader holds, read anew where that is nothing; empty at the end.
-fn fill<R: Read>(reader: &mut BufReader<R>) -> std::io::Result<&[u8]> {
+fn fill<R: BufRead + ?Sized>(reader: &mut R) -> std::io::Result<&[u8]> {
     // Asking twice is free once something is held, and keeps the borrow out of the loop.
     loop {
         match reader.fill_buf() {

@@ -1,7 +1,7 @@
 //! Checking the structure of a streamOptimized VMDK that is copied as it is.
 
 use super::follow::{Follower, Want};
-use super::header::SECTOR;
+use super::header::{Header, SECTOR};
 use crate::image::ImageError;
 
 /// Follows a streamOptimized VMDK that passes by in pieces of any length, without inflating it:
@@ -77,6 +77,12 @@ impl StreamCheck {
             }
         }
         Ok(())
+    }
+
+    /// How far on the disk the stream has come: the guest byte behind the last grain.
+    pub fn position(&self) -> u64 {
+        let unit = self.follower.header().map_or(0, Header::grain_bytes);
+        self.follower.last_grain().map_or(0, |last| (last + 1) * unit)
     }
 
     /// The stream has ended: was it whole?

@@ -16,9 +16,16 @@ pub struct Capability {
 
 /// All facets, in the order of [`Provider`]'s methods.
 pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
-    vec![Capability {
-        facet: "export",
-        summary: "Read disks and the machine's description",
-        available: provider.export().is_some(),
-    }]
+    vec![
+        Capability {
+            facet: "export",
+            summary: "Read disks and the machine's description",
+            available: provider.export().is_some(),
+        },
+        Capability {
+            facet: "reclaim",
+            summary: "Remove what killed runs left on the platform",
+            available: provider.reclaim().is_some(),
+        },
+    ]
 }

@@ -1,14 +1,20 @@
 //! Getting a VM's disks and description out of a platform.
 
+use std::fmt::Debug;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 
+use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::image::{Extent, ImageFormat, ReadAt, Variant};
+use crate::progress::Reporter;
+use crate::transfer::{FileSum, SumKind};
 use crate::vm::{Machine, VmId};
 
 /// Extents of one disk over a range: ascending, disjoint, gap-free, in batches so that a disk of
@@ -18,12 +24,13 @@ pub type ExtentStream = BoxStream<'static, Result<Vec<Extent>>>;
 /// The export facet.
 #[async_trait]
 pub trait Export: Send + Sync {
-    /// Opens a VM for reading. Whatever this makes on the platform (lease, snapshot) is released
-    /// by [`ExportSource::close`].
+    /// Looks at a VM and at what would be read. Makes nothing on the platform and changes
+    /// nothing there: that is for [`ExportSource::begin`].
     ///
     /// # Errors
     /// `NotFound`, `Conflict` (running, locked), `Unsupported` (a disk that cannot be read, by
-    /// name), `Integrity` (a damaged image or description).
+    /// name; a way or a moment that the platform does not have), `Integrity` (a damaged image or
+    /// description).
     async fn open(&self, vm: &VmId, options: &ExportOptions) -> Result<Box<dyn ExportSource>>;
 }
 
@@ -37,6 +44,85 @@ pub struct ExportOptions {
     /// A folder in which a source that can only be read in order (a compressed package) may be
     /// unpacked; nothing stays there.
     pub spool: Option<PathBuf>,
+    /// The way that bytes take.
+    pub transport: Transport,
+    /// Which moment of the VM is read.
+    pub moment: Moment,
+}
+
+/// The way that a disk's bytes take out of a platform that has several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// The one that suits the disks.
+    #[default]
+    Auto,
+    /// The platform's own export: whole disks, compressed, in order.
+    Nfc,
+    /// The disks' files as they lie in the storage: any part, several at once.
+    Datastore,
+}
+
+impl std::str::FromStr for Transport {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "nfc" => Ok(Self::Nfc),
+            "datastore" => Ok(Self::Datastore),
+            _ => Err("it is none of auto, nfc, datastore".into()),
+        }
+    }
+}
+
+/// Which moment of a VM is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// As it stands, which must be powered off.
+    #[default]
+    AsIs,
+    /// A snapshot that is there.
+    Snapshot(String),
+    /// A snapshot that is made for the run and removed after it.
+    TempSnapshot {
+        /// Whether the guest's file systems are brought to rest for it.
+        quiesce: bool,
+    },
+    /// As it stands once it has been shut down; it stays off.
+    PowerOff,
+}
+
+/// What a run gives to a source that makes things on its platform.
+#[derive(Debug, Clone)]
+pub struct Ties {
+    /// The wish to stop.
+    pub cancel: Cancel,
+    /// Where things are noted before they are made.
+    pub ledger: Arc<dyn Ledger>,
+    /// Told what is done on the platform and may take long.
+    pub reporter: Arc<dyn Reporter>,
+    /// The numbers of the disks that will be read.
+    pub disks: Vec<usize>,
+    /// The file checksum that is made anyway: a platform that offers several is asked for this.
+    pub sum: Option<SumKind>,
+}
+
+/// Notes what is made on a platform, so that it can be found and removed after a sudden end.
+pub trait Ledger: Debug + Send + Sync {
+    /// `what` (`snapshot`, `lease`) is about to be made and will be called `id`. On the medium
+    /// when this returns.
+    ///
+    /// # Errors
+    /// Those of the journal; the thing must not be made then.
+    fn making(&self, what: &str, id: &str) -> Result<()>;
+
+    /// It is gone.
+    ///
+    /// # Errors
+    /// Those of the journal.
+    fn removed(&self, what: &str, id: &str) -> Result<()>;
 }
 
 /// An opened VM: its description and the guest bytes of its disks.
@@ -48,18 +134,29 @@ pub trait ExportSource: Send + Sync {
     /// All disks, in boot order.
     fn disks(&self) -> &[DiskInfo];
 
-    /// What the machine has but cannot be carried over, a clause each, for people: CD-ROM
-    /// drives, a TPM's state. Disks are never among them.
-    fn notes(&self) -> &[String];
+    /// What people should know, a clause each: what the machine has but cannot be carried over
+    /// (CD-ROM drives, a TPM's state), what was done to it. Disks are never among them. More may
+    /// be known once the disks were read.
+    fn notes(&self) -> Vec<String>;
 
-    /// The machine's firmware variables file, where there is one: its name and bytes.
+    /// Makes what reading needs: a snapshot, a lease, a machine that is off. Called once, before
+    /// the first read. Whatever it made is released by [`ExportSource::close`], also where it
+    /// failed half way.
+    ///
+    /// # Errors
+    /// Those of the platform; `Interrupted` when cancelled.
+    async fn begin(&self, ties: &Ties) -> Result<()>;
+
+    /// The machine's firmware variables file, where there is one: its name and bytes. Known after
+    /// [`ExportSource::begin`].
     fn nvram(&self) -> Option<(String, Arc<dyn ReadAt>)>;
 
     /// Guest bytes of disk number `disk`: `range` starts at a multiple of the disk's
     /// `block_size`. Callable concurrently.
     fn read(&self, disk: usize, range: Range<u64>) -> ExtentStream;
 
-    /// The disk's image file as it is, where it can be had whole: for pass-through.
+    /// The disk's image file as it is, where it can be had whole: for pass-through. Bytes may be
+    /// read after [`ExportSource::begin`].
     fn whole(&self, disk: usize) -> Option<Whole>;
 
     /// Whether the source is still what it was when opened.
@@ -99,8 +196,9 @@ pub struct DiskInfo {
     pub seek: Seek,
     /// The source's image format, where the disk is an image file.
     pub format: Option<ImageFormat>,
-    /// Changes whenever the disk's content may have changed: binds partial files to it.
-    pub identity: String,
+    /// Changes whenever the disk's content may have changed: binds partial files to it. `None`
+    /// where nothing proves that a later run reads the same.
+    pub identity: Option<String>,
     /// When the disk was last changed, in seconds since 1970; 0 where the platform does not say.
     pub modified_seconds: i64,
 }
@@ -122,8 +220,59 @@ pub struct Whole {
     /// Its variant.
     pub variant: Option<Variant>,
     /// The bytes.
-    pub file: Arc<dyn ReadAt>,
+    pub bytes: WholeBytes,
     /// The checksum that the source's own manifest gives for the file: algorithm (`sha256`,
     /// `sha1`) and lower-case hex.
     pub expected: Option<(String, String)>,
+}
+
+/// Where the bytes of an image file are.
+#[derive(Debug, Clone)]
+pub enum WholeBytes {
+    /// In a file that can be read at any place.
+    File(Arc<dyn ReadAt>),
+    /// On the wire: they come once, in order, and how many is not known beforehand.
+    Wire(Arc<dyn Wire>),
+}
+
+impl WholeBytes {
+    /// How many they are, where that is known.
+    pub fn len(&self) -> Option<u64> {
+        match self {
+            Self::File(file) => Some(file.len()),
+            Self::Wire(_) => None,
+        }
+    }
+
+    /// Whether they are known to be none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+}
+
+/// The bytes of a file as they arrive. An end without an error is the end of the transfer, which
+/// need not be the end of the file.
+pub type ByteStream = BoxStream<'static, Result<Bytes>>;
+
+/// An image file that a server sends from its front to its end.
+#[async_trait]
+pub trait Wire: Debug + Send + Sync {
+    /// Asks for it, from its first byte on.
+    ///
+    /// # Errors
+    /// Those of the platform; who sends the bytes is named.
+    async fn open(&self) -> Result<ByteStream>;
+
+    /// The checksum to make of all bytes for [`Wire::check`]; `None` where none is offered.
+    fn sum_kind(&self) -> Option<SumKind>;
+
+    /// Says how far on the disk the bytes have come.
+    fn reached(&self, position: u64);
+
+    /// Holds what came, `size` bytes with the checksum `sum`, against what the server says that
+    /// it sent.
+    ///
+    /// # Errors
+    /// `Integrity` where they differ.
+    async fn check(&self, size: u64, sum: Option<&FileSum>) -> Result<()>;
 }

@@ -2,3 +2,4 @@
 
 pub mod capability;
 pub mod export;
+pub mod reclaim;

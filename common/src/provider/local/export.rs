@@ -11,18 +11,35 @@ use super::open::{OpenMachine, open};
 use super::{Local, blocking, locate};
 use crate::error::{Error, Result};
 use crate::image::{Body, Extent, ReadAt};
-use crate::provider::{DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Whole};
+use crate::provider::{
+    DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Moment, Ties, Transport,
+    Whole,
+};
 use crate::transfer::image_extents;
 use crate::vm::{Machine, VmId};
 
 #[async_trait]
 impl Export for Local {
     async fn open(&self, vm: &VmId, options: &ExportOptions) -> Result<Box<dyn ExportSource>> {
+        check_options(options)?;
         let (id, options) = (vm.clone(), options.clone());
         let open = blocking(move || open(&locate::of_id(&id)?, &options)).await?;
         let disks = open.disks.iter().map(|disk| disk.info.clone()).collect();
         Ok(Box::new(LocalSource { open, disks }))
     }
+}
+
+/// Files have neither a power state nor snapshots of their own, and one way to be read.
+fn check_options(options: &ExportOptions) -> Result<()> {
+    let flag = match (&options.moment, options.transport) {
+        (Moment::AsIs, Transport::Auto) => return Ok(()),
+        (Moment::Snapshot(_), _) => "--snapshot",
+        (Moment::TempSnapshot { .. }, _) => "--temp-snapshot",
+        (Moment::PowerOff, _) => "--power-off",
+        (Moment::AsIs, _) => "--transport",
+    };
+    Err(Error::unsupported(format!("{flag} is about machines on a platform, and this is in files"))
+        .with_hint(format!("leave out {flag}")))
 }
 
 /// A machine in files, open for reading.
@@ -41,8 +58,12 @@ impl ExportSource for LocalSource {
         &self.disks
     }
 
-    fn notes(&self) -> &[String] {
-        &self.open.notes
+    fn notes(&self) -> Vec<String> {
+        self.open.notes.clone()
+    }
+
+    async fn begin(&self, _ties: &Ties) -> Result<()> {
+        Ok(())
     }
 
     fn nvram(&self) -> Option<(String, Arc<dyn ReadAt>)> {

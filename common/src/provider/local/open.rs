@@ -13,7 +13,7 @@ use crate::error::{Error, Result, one_line};
 use crate::fs::FileBytes;
 use crate::image::{Image, ImageFormat, ImageInfo, ReadAt, Sibling, Variant, registry};
 use crate::package::{DiskData, DiskFile};
-use crate::provider::{DiskInfo, ExportOptions, Seek, Whole};
+use crate::provider::{DiskInfo, ExportOptions, Seek, Whole, WholeBytes};
 use crate::vm::{Machine, MachineDisk};
 
 /// A machine with its disks open.
@@ -116,12 +116,16 @@ impl Opener<'_> {
             block_size: image.block_size(),
             seek: Seek::Ranges,
             format: Some(format),
-            identity: self.identity(&opened, name),
+            identity: Some(self.identity(&opened, name)),
             modified_seconds: opened.modified_seconds(),
         };
         let alone = info.backing.is_none() && info.extent_files.is_empty();
-        let whole =
-            alone.then(|| Whole { format, variant: variant(&info), file: bytes, expected: None });
+        let whole = alone.then(|| Whole {
+            format,
+            variant: variant(&info),
+            bytes: WholeBytes::File(bytes),
+            expected: None,
+        });
         Ok(OpenDisk { info: disk_info, image: Some(image.into()), whole, opened })
     }
 
@@ -176,7 +180,7 @@ fn blank(disk: &MachineDisk, source: &FileBytes) -> OpenDisk {
         block_size: 512,
         seek: Seek::Ranges,
         format: None,
-        identity: format!("{}#{}", source.identity(), disk.id),
+        identity: Some(format!("{}#{}", source.identity(), disk.id)),
         modified_seconds: source.identity().modified_seconds,
     };
     OpenDisk { info, image: None, whole: None, opened: OpenedFiles::default() }

@@ -213,7 +213,10 @@ async fn an_ovf_folder_and_its_package_are_the_same_machine() {
             (whole.format, whole.expected),
             (ImageFormat::Qcow2, Some(("sha256".into(), sum.clone())))
         );
-        assert_eq!(whole.file.len(), std::fs::metadata(disks.join("two.qcow2")).unwrap().len());
+        assert_eq!(
+            whole.bytes.len().unwrap(),
+            std::fs::metadata(disks.join("two.qcow2")).unwrap().len()
+        );
         source.still_same().await.unwrap();
         let again = open(&local, reference, &options).await.unwrap();
         assert_eq!(source.disks()[1].identity, again.disks()[1].identity);

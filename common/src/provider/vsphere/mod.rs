@@ -19,7 +19,7 @@ pub use self::config::{Endpoint, parse_url};
 pub use self::fault::{Fault, fault_of};
 pub use self::property::{Object, Properties};
 pub use self::soap::{Body, MoRef, Reply, Value, parse};
-use super::{Export, Provider, ServerInfo};
+use super::{Export, Provider, Reclaim, ServerInfo};
 use crate::config::ContextConfig;
 use crate::error::Result;
 use crate::vm::{Vm, VmFilter, VmId};
@@ -78,6 +78,10 @@ impl Provider for Vsphere {
     }
 
     fn export(&self) -> Option<&dyn Export> {
+        None
+    }
+
+    fn reclaim(&self) -> Option<&dyn Reclaim> {
         None
     }
 }
