@@ -1,5 +1,6 @@
 //! Runs of a disk and the blocks that hold their bytes.
 
+use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -71,6 +72,30 @@ pub enum PackedAt {
         /// Bytes to read.
         len: u32,
     },
+    /// In a file, behind a head that tells where it ends: walking the tables need not read it.
+    Framed {
+        /// The file.
+        file: Arc<dyn ReadAt>,
+        /// File offset of the head.
+        offset: u64,
+        /// Bytes to read: head and stream at most.
+        len: u32,
+        /// What number the head should have.
+        number: u64,
+        /// Reads the head.
+        frame: Arc<dyn Frame>,
+    },
+}
+
+/// Heads in front of a format's compressed blocks.
+pub trait Frame: Debug + Send + Sync {
+    /// Where the stream of block `number` is in `bytes`, which start at byte `offset` of the file
+    /// and end where the block does, or behind it.
+    ///
+    /// # Errors
+    /// [`ImageError::Corrupt`] where the head is that of no block, or of another one, and where
+    /// the stream is longer than `bytes`; [`ImageError::Truncated`] where the file is too short.
+    fn stream(&self, number: u64, offset: u64, bytes: &[u8]) -> Result<Range<usize>, ImageError>;
 }
 
 /// The coding of a compressed block.
@@ -104,10 +129,36 @@ impl Packed {
     pub fn fetch(&self) -> Result<Bytes, ImageError> {
         match &self.at {
             PackedAt::Memory(bytes) => Ok(bytes.clone()),
-            PackedAt::File { file, offset, len } => {
+            PackedAt::File { file, offset, len } | PackedAt::Framed { file, offset, len, .. } => {
                 let mut bytes = vec![0; *len as usize];
                 file.read_exact_at(&mut bytes, *offset)?;
-                Ok(bytes.into())
+                self.unframed(bytes.into())
+            }
+        }
+    }
+
+    /// The stream in `bytes`, which stand in the file at [`PackedAt::in_file`].
+    ///
+    /// # Errors
+    /// The head's.
+    pub fn unframed(&self, bytes: Bytes) -> Result<Bytes, ImageError> {
+        match &self.at {
+            PackedAt::Framed { offset, number, frame, .. } => {
+                let place = frame.stream(*number, *offset, &bytes)?;
+                Ok(bytes.slice(place))
+            }
+            PackedAt::Memory(_) | PackedAt::File { .. } => Ok(bytes),
+        }
+    }
+}
+
+impl PackedAt {
+    /// The file, the offset and the bytes to read; `None` for what is in memory.
+    pub fn in_file(&self) -> Option<(&Arc<dyn ReadAt>, u64, u32)> {
+        match self {
+            Self::Memory(_) => None,
+            Self::File { file, offset, len } | Self::Framed { file, offset, len, .. } => {
+                Some((file, *offset, *len))
             }
         }
     }

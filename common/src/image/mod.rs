@@ -22,7 +22,7 @@ mod write;
 
 pub use self::bytes::{ReadAt, Window};
 pub use self::error::ImageError;
-pub use self::extent::{Block, Body, Coding, Extent, Packed, PackedAt};
+pub use self::extent::{Block, Body, Coding, Extent, Frame, Packed, PackedAt};
 pub use self::read::{Extents, Image, ImageInfo, NoSiblings, Sibling, Siblings, StreamImage};
 pub use self::write::{
     Codec, Coded, CodedBody, Compression, CompressionMethod, Format, Layout, Pack, Variant,

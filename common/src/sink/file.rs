@@ -1,9 +1,12 @@
 //! A local file, written under a temporary name and named at commit.
 
 use std::fs::File;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
 
 use super::Sink;
 use crate::error::{Error, Result};
@@ -96,6 +99,26 @@ impl Sink for FileSink {
         done.map_err(|error| self.failed(error))
     }
 
+    fn apply_all(&self, ops: Vec<WriteOp>) -> Result<()> {
+        let mut joined = Joined::default();
+        for op in ops {
+            match op {
+                WriteOp::Write { at, bytes } => {
+                    if !joined.fits(at) {
+                        joined.write(&self.file).map_err(|error| self.failed(error))?;
+                    }
+                    joined.push(at, bytes);
+                }
+                WriteOp::Zeros { .. } => {}
+                WriteOp::SetLen(_) => {
+                    joined.write(&self.file).map_err(|error| self.failed(error))?;
+                    self.apply(op)?;
+                }
+            }
+        }
+        joined.write(&self.file).map_err(|error| self.failed(error))
+    }
+
     fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(|error| self.failed(error))
     }
@@ -119,6 +142,55 @@ impl Sink for FileSink {
     }
 }
 
+/// Pieces that follow each other in a file, to be written by one call.
+#[derive(Default)]
+struct Joined {
+    at: u64,
+    end: u64,
+    pieces: Vec<Bytes>,
+}
+
+impl Joined {
+    /// Pieces of one call: what Linux takes at most (`UIO_MAXIOV`).
+    const MOST: usize = 1024;
+
+    /// Whether a piece at `at` can follow.
+    fn fits(&self, at: u64) -> bool {
+        self.pieces.is_empty() || at == self.end && self.pieces.len() < Self::MOST
+    }
+
+    fn push(&mut self, at: u64, bytes: Bytes) {
+        if self.pieces.is_empty() {
+            (self.at, self.end) = (at, at);
+        }
+        if !bytes.is_empty() {
+            self.end += bytes.len() as u64;
+            self.pieces.push(bytes);
+        }
+    }
+
+    /// Writes the pieces and forgets them.
+    fn write(&mut self, file: &File) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> =
+            self.pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut rest = slices.as_mut_slice();
+        let mut at = self.at;
+        while !rest.is_empty() {
+            match rustix::io::pwritev(file, rest, at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    at += written as u64;
+                    IoSlice::advance_slices(&mut rest, written);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.pieces.clear();
+        Ok(())
+    }
+}
+
 /// The bytes of a file that is being written.
 #[derive(Debug)]
 struct Written(Arc<File>);
@@ -134,5 +206,43 @@ impl ReadAt for Written {
 
     fn next_data(&self, from: u64) -> Option<std::ops::Range<u64>> {
         crate::fs::next_data(&self.0, from, self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Target;
+
+    #[test]
+    fn pieces_land_where_they_belong_whether_they_follow_each_other_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let sink = FileSink::create(Target::new(&path).unwrap().claim().unwrap(), false).unwrap();
+        let mut expected = vec![0; 40_000];
+        let mut ops = Vec::new();
+        let mut put = |at: usize, len: usize| {
+            let bytes: Vec<u8> = (at..at + len).map(|n| (n % 251) as u8 + 1).collect();
+            expected[at..at + len].copy_from_slice(&bytes);
+            ops.push(WriteOp::Write { at: at as u64, bytes: bytes.into() });
+        };
+        // More pieces in a row than one call takes, a gap, a piece of nothing, a step back.
+        (0..2_500).for_each(|n| put(n * 7, 7));
+        put(20_000, 3_000);
+        put(23_000, 0);
+        put(23_000, 10);
+        put(18_000, 5);
+        ops.push(WriteOp::Zeros { at: 30_000, len: 5 });
+        ops.push(WriteOp::SetLen(39_000));
+        put_last(&mut ops, &mut expected);
+        sink.apply_all(ops).unwrap();
+        sink.commit().unwrap();
+        assert!(std::fs::read(path).unwrap() == expected);
+    }
+
+    fn put_last(ops: &mut Vec<WriteOp>, expected: &mut Vec<u8>) {
+        expected.truncate(39_000);
+        expected[38_998..].copy_from_slice(b"ab");
+        ops.push(WriteOp::Write { at: 38_998, bytes: Bytes::from_static(b"ab") });
     }
 }

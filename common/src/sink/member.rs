@@ -20,21 +20,28 @@ impl MemberSink {
     }
 }
 
+impl MemberSink {
+    /// The step as the package sees it.
+    fn moved(&self, op: WriteOp) -> Option<WriteOp> {
+        match op {
+            WriteOp::Write { at, bytes } => Some(WriteOp::Write { at: self.base + at, bytes }),
+            WriteOp::Zeros { at, len } => Some(WriteOp::Zeros { at: self.base + at, len }),
+            WriteOp::SetLen(_) => None,
+        }
+    }
+}
+
 impl Sink for MemberSink {
     fn seekable(&self) -> bool {
         self.inner.seekable()
     }
 
     fn apply(&self, op: WriteOp) -> Result<()> {
-        match op {
-            WriteOp::Write { at, bytes } => {
-                self.inner.apply(WriteOp::Write { at: self.base + at, bytes })
-            }
-            WriteOp::Zeros { at, len } => {
-                self.inner.apply(WriteOp::Zeros { at: self.base + at, len })
-            }
-            WriteOp::SetLen(_) => Ok(()),
-        }
+        self.inner.apply_all(self.moved(op).into_iter().collect())
+    }
+
+    fn apply_all(&self, ops: Vec<WriteOp>) -> Result<()> {
+        self.inner.apply_all(ops.into_iter().filter_map(|op| self.moved(op)).collect())
     }
 
     fn sync(&self) -> Result<()> {

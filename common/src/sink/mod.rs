@@ -26,6 +26,14 @@ pub trait Sink: std::fmt::Debug + Send + Sync {
     /// `Io` with the target's name; a full target says so in a hint.
     fn apply(&self, op: WriteOp) -> Result<()>;
 
+    /// Carries out steps one after another, in fewer calls where the target knows how.
+    ///
+    /// # Errors
+    /// As [`Sink::apply`].
+    fn apply_all(&self, ops: Vec<WriteOp>) -> Result<()> {
+        ops.into_iter().try_for_each(|op| self.apply(op))
+    }
+
     /// Makes everything applied so far durable under the temporary name, so that a checkpoint
     /// may count on it.
     ///

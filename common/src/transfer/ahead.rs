@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::buffer::Buffers;
-use crate::image::{Block, Body, Extent, ImageError, Packed, PackedAt, ReadAt};
+use crate::image::{Block, Body, Extent, ImageError, Packed, ReadAt};
 
 /// Bytes between blocks (markers, padding) that are read along rather than around.
 const SLACK: u64 = 64 << 10;
@@ -33,14 +33,14 @@ impl Ahead {
     /// # Errors
     /// The read's.
     pub fn fetch(&self, packed: &Packed) -> Result<Bytes, ImageError> {
-        if let (Some((file, start, bytes)), PackedAt::File { file: own, offset, len }) =
-            (&self.stretch, &packed.at)
+        if let (Some((file, start, bytes)), Some((own, offset, len))) =
+            (&self.stretch, packed.at.in_file())
             && Arc::ptr_eq(file, own)
             && let Some(at) = offset.checked_sub(*start).and_then(|at| usize::try_from(at).ok())
-            && let Some(end) = at.checked_add(*len as usize)
+            && let Some(end) = at.checked_add(len as usize)
             && end <= bytes.len()
         {
-            return Ok(bytes.slice(at..end));
+            return packed.unframed(bytes.slice(at..end));
         }
         packed.fetch()
     }
@@ -52,10 +52,10 @@ fn stretch(parts: &[Extent]) -> Option<(&Arc<dyn ReadAt>, u64, u64)> {
     let (mut blocks, mut wanted) = (0_u64, 0_u64);
     for part in parts {
         let Body::Data(Block::Packed(packed)) = &part.body else { continue };
-        let PackedAt::File { file, offset, len } = &packed.at else { continue };
-        let (start, end) = (*offset, offset.checked_add(u64::from(*len))?);
+        let Some((file, start, len)) = packed.at.in_file() else { continue };
+        let end = start.checked_add(len.into())?;
         blocks += 1;
-        wanted += u64::from(*len);
+        wanted += u64::from(len);
         found = match found {
             None => Some((file, start, end)),
             Some((first, low, high)) if Arc::ptr_eq(first, file) => {
@@ -70,7 +70,7 @@ fn stretch(parts: &[Extent]) -> Option<(&Arc<dyn ReadAt>, u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::Coding;
+    use crate::image::{Coding, PackedAt};
 
     fn part(file: &Arc<dyn ReadAt>, number: u64, offset: u64, len: u32) -> Extent {
         let at = PackedAt::File { file: file.clone(), offset, len };

@@ -15,7 +15,7 @@ use super::order::{Finished, Order};
 use super::resume::{Checkpoint, Checkpointing};
 use super::sum::{FileSum, SumKind, Summer, sum_file};
 use super::worker::{Job, Recipe};
-use super::writer::{OrderedThread, Track, Writer, store};
+use super::writer::{OrderedThread, Track, Turns, Writer, store};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::image::{Block, Body, Extent, Format, Layout};
 use crate::progress::DiskProgress;
@@ -170,11 +170,11 @@ impl Engine {
             if let Some(sink) = sink {
                 sum = match thread {
                     Some(mut thread) => {
-                        ops.into_iter().try_for_each(|op| thread.apply(op))?;
+                        thread.apply(ops)?;
                         thread.finish()
                     }
                     None => {
-                        ops.into_iter().try_for_each(|op| sink.apply(op))?;
+                        sink.apply_all(ops)?;
                         None
                     }
                 };
@@ -208,7 +208,8 @@ impl Engine {
         let order = Order::new(Some(target.format), content, from, every);
         let on_the_way = append && target.sum.is_some();
         if target.sink.seekable() && !on_the_way {
-            let writer = Writer::Direct(target.sink, Track::new(task.progress.clone()));
+            let writer =
+                Writer::Direct(target.sink, Track::new(task.progress.clone()), Turns::default());
             let shared = Shared::new(recipe, order, writer, target.checkpointing);
             return Ok(Started { shared: Arc::new(shared), thread: None, on_the_way });
         }
@@ -396,18 +397,10 @@ impl Shared {
         if self.stopped() {
             return Ok(());
         }
-        let batches = order.push(index, prepared, token)?;
-        if matches!(*writer, Writer::Ordered(_)) {
-            // Queued before anyone else may place, so that the queue is in order too.
-            return batches.into_iter().try_for_each(|batch| writer.write(batch).map(|_| ()));
-        }
+        // Taken before anyone else may place, so that they are written in order too.
+        writer.take(order.push(index, prepared, token)?)?;
         drop(order);
-        for batch in batches {
-            if let Some(checkpoint) = writer.write(batch)? {
-                self.store_aside(writer.clone(), checkpoint, alive.clone())?;
-            }
-        }
-        Ok(())
+        writer.write(|checkpoint| self.store_aside(writer.clone(), checkpoint, alive.clone()))
     }
 
     /// Stores a checkpoint on a thread of its own: syncing may take long, and the pool has better
@@ -418,7 +411,7 @@ impl Shared {
         checkpoint: Checkpoint,
         alive: mpsc::Sender<()>,
     ) -> Result<()> {
-        let Writer::Direct(sink, _) = &*writer else { return Ok(()) };
+        let Writer::Direct(sink, ..) = &*writer else { return Ok(()) };
         let (shared, sink, writer) = (self.clone(), sink.clone(), writer.clone());
         let work = move || {
             if let Err(error) = store(sink.as_ref(), shared.checkpointing.as_ref(), checkpoint) {
@@ -441,7 +434,8 @@ fn cost(job: &Job) -> (u64, u64) {
             Body::Data(Block::Packed(block)) => {
                 let len = match &block.at {
                     crate::image::PackedAt::Memory(bytes) => bytes.len() as u64,
-                    crate::image::PackedAt::File { len, .. } => u64::from(*len),
+                    crate::image::PackedAt::File { len, .. }
+                    | crate::image::PackedAt::Framed { len, .. } => u64::from(*len),
                 };
                 data = true;
                 packed += len;

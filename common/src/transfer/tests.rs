@@ -17,8 +17,11 @@ use crate::cancel::{Cancel, Reason};
 use crate::error::{ErrorKind, Result};
 use crate::fs::Target as Place;
 use crate::image::coding::Packer;
-use crate::image::testing::{Random, read_all, scattered};
-use crate::image::{Block, Body, Coding, Extent, Pack, Packed, PackedAt, WriteOptions, raw};
+use crate::image::testing::{Random, plain, read_all, scattered};
+use crate::image::{
+    Block, Body, Coding, Compression, CompressionMethod, Extent, Pack, Packed, PackedAt,
+    WriteOptions, raw,
+};
 use crate::progress::{DiskEnd, DiskProgress, Phase};
 use crate::provider::ExtentStream;
 use crate::sink::{FileSink, PipeSink, Sink};
@@ -181,6 +184,39 @@ async fn content_sees_one_changed_byte() {
     let after = sum(&bytes).await;
     assert!(!before.same_bytes(&after));
     assert_eq!(before.first_difference(&after), Some(0..64 << 20));
+}
+
+#[tokio::test]
+async fn trusted_streams_move_beside_blocks_that_are_placed_plain_with_the_same_bytes_as_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = Random(5);
+    let mut bytes = random.text(6 << 20);
+    // In the midst of jobs: blocks whose streams are longer than what they hold.
+    for at in [3, 17, 18, 40] {
+        let block = at << 16..(at + 1) << 16;
+        let len = block.len();
+        bytes[block].copy_from_slice(&random.bytes(len));
+    }
+    let capacity = bytes.len() as u64;
+    let extents = packed(plain(&bytes), capacity);
+    let mut files = Vec::new();
+    for trust_source in [false, true] {
+        let path = folder.path().join(format!("{trust_source}.qcow2"));
+        let sink = file_sink(&path);
+        let compression =
+            Compression { method: CompressionMethod::Zlib, level: None, window_bits: 15 };
+        let options = WriteOptions { compression: Some(compression), ..options(capacity) };
+        let format = crate::image::qcow2::create(&options).unwrap();
+        let target = Target { format, sink: sink.clone(), sum: None, checkpointing: None };
+        let task = task(extents.clone(), capacity, Some(target));
+        let done = engine().run(DiskTask { content: false, trust_source, ..task }).await.unwrap();
+        assert_eq!(done.data_bytes, capacity);
+        sink.commit().unwrap();
+        files.push(std::fs::read(path).unwrap());
+    }
+    assert!(files[0] == files[1]);
+    let plain_block = &bytes[17 << 16..18 << 16];
+    assert!(files[0].windows(512).step_by(512).any(|sector| sector == &plain_block[..512]));
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ impl Tools {
             return Ok(Prepared { end: job.range.end, runs, ..Prepared::default() });
         }
         let ahead = Ahead::read(&job.parts, &stock.streams)?;
-        if let Some(done) = self.move_trusted(&job, recipe, &ahead)? {
+        if let Some(done) = self.move_trusted(&job, recipe, &ahead, stock)? {
             return Ok(done);
         }
         let mut plain = stock.plain.take(length(&job.range));
@@ -123,10 +123,11 @@ impl Tools {
 
     /// All parts moved as they are, where the source is trusted and each part is one unit.
     fn move_trusted(
-        &self,
+        &mut self,
         job: &Job,
         recipe: &Recipe,
         ahead: &Ahead,
+        stock: &Stock,
     ) -> Result<Option<Prepared>, ImageError> {
         let Some(Codec { unit, pack: Some(pack), .. }) = recipe.codec else { return Ok(None) };
         if !recipe.trust_source || recipe.content {
@@ -145,22 +146,36 @@ impl Tools {
             return Ok(None);
         }
         let mut done = Prepared { end: job.range.end, ..Prepared::default() };
+        // Made for streams that are no shorter than what they hold: those are placed plain.
+        let mut plain: Option<Buffer> = None;
         for part in &job.parts {
             let body = match &part.body {
                 Body::Data(Block::Packed(packed)) => {
                     let stream = ahead.fetch(packed)?;
                     done.read_bytes += stream.len() as u64;
                     done.data_bytes += part.len();
-                    match moved(packed.coding, stream, None, &pack) {
-                        // A longer one is placed plain, for which it must be inflated.
-                        Some(stream) if pack.holds(&stream) => CodedBody::Packed(stream),
-                        _ => return Ok(None),
+                    match moved(packed.coding, stream.clone(), None, &pack) {
+                        Some(moved) if pack.holds(&moved) => CodedBody::Packed(moved),
+                        _ => {
+                            let all =
+                                plain.get_or_insert_with(|| stock.plain.take(length(&job.range)));
+                            let out = &mut all[within(job, &part.range)];
+                            self.unpack(packed, &stream, out)?;
+                            CodedBody::Plain(Bytes::new())
+                        }
                     }
                 }
                 Body::Zero => CodedBody::Zero,
                 _ => CodedBody::Hole,
             };
             push_run(&mut done.runs, part.range.clone(), body);
+        }
+        if let Some(plain) = plain.map(Buffer::freeze) {
+            for run in &mut done.runs {
+                if let CodedBody::Plain(bytes) = &mut run.body {
+                    *bytes = plain.slice(within(job, &run.range));
+                }
+            }
         }
         Ok(Some(done))
     }
@@ -331,6 +346,11 @@ fn empty_body(body: &Body) -> Option<CodedBody> {
 
 fn length(range: &Range<u64>) -> usize {
     (range.end - range.start) as usize
+}
+
+/// Where the guest bytes of `range` are in the plain bytes of `job`.
+fn within(job: &Job, range: &Range<u64>) -> Range<usize> {
+    (range.start - job.range.start) as usize..(range.end - job.range.start) as usize
 }
 
 /// Whether `range` is covered by holes alone. Parts are ascending.

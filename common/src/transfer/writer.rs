@@ -1,7 +1,7 @@
 //! Carries out what the format asked for: at once and in parallel where the target can seek, or by
 //! one thread in order where it cannot or where the file's checksum is made on the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,10 +32,78 @@ pub(super) struct Batch<T> {
 pub(super) enum Writer<T> {
     /// Nothing is written; the run only reads.
     Discard(Track),
-    /// Written by whoever prepared it.
-    Direct(Arc<dyn Sink>, Track),
+    /// Written by pool threads, one at a time.
+    Direct(Arc<dyn Sink>, Track, Turns<T>),
     /// Written in order by one thread.
     Ordered(mpsc::Sender<Batch<T>>),
+}
+
+/// Batches that wait for the thread whose turn it is to write. File systems let one thread at a
+/// time write to a file: others would spin for the inode's lock where they could compress.
+pub(super) struct Turns<T> {
+    state: Mutex<Turn<T>>,
+}
+
+struct Turn<T> {
+    waiting: VecDeque<Batch<T>>,
+    taken: bool,
+    broken: bool,
+}
+
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
+        let turn = Turn { waiting: VecDeque::new(), taken: false, broken: false };
+        Self { state: Mutex::new(turn) }
+    }
+}
+
+impl<T> Turns<T> {
+    fn lock(&self) -> MutexGuard<'_, Turn<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a batch, unless writing has failed before.
+    fn add(&self, batch: Batch<T>) {
+        let mut turn = self.lock();
+        if !turn.broken {
+            turn.waiting.push_back(batch);
+        }
+    }
+
+    /// Writes what waits, and what is added meanwhile, unless another thread is at it.
+    fn write_all(&self, mut write: impl FnMut(Batch<T>) -> Result<()>) -> Result<()> {
+        {
+            let mut turn = self.lock();
+            if std::mem::replace(&mut turn.taken, true) {
+                return Ok(());
+            }
+        }
+        // Batches hold shares of the memory budget that others wait for: none may be left behind
+        // by an error or a panic.
+        let unfinished = Unfinished(self);
+        loop {
+            let mut turn = self.lock();
+            let Some(batch) = turn.waiting.pop_front() else {
+                turn.taken = false;
+                std::mem::forget(unfinished);
+                return Ok(());
+            };
+            drop(turn);
+            write(batch)?;
+        }
+    }
+}
+
+/// Drops what waits, then and later.
+struct Unfinished<'a, T>(&'a Turns<T>);
+
+impl<T> Drop for Unfinished<'_, T> {
+    fn drop(&mut self) {
+        let mut turn = self.0.lock();
+        turn.broken = true;
+        turn.taken = false;
+        turn.waiting.clear();
+    }
 }
 
 /// How far a disk is written, and the checkpoints that wait for it.
@@ -53,10 +121,18 @@ struct Done {
 }
 
 struct Mark {
+    index: u64,
     position: u64,
     read: u64,
     written: u64,
     checkpoint: Option<Checkpoint>,
+}
+
+impl<T> Batch<T> {
+    fn mark(self, written: u64) -> Mark {
+        let Self { index, position, read_bytes: read, checkpoint, .. } = self;
+        Mark { index, position, read, written, checkpoint }
+    }
 }
 
 impl Track {
@@ -68,11 +144,11 @@ impl Track {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that job `index` is written; gives a checkpoint that may be stored now. Only one is
-    /// given at a time, until [`Track::stored`].
-    fn written(&self, index: u64, mark: Mark) -> Option<Checkpoint> {
+    /// Notes that a job is written; gives a checkpoint that may be stored now. Only one is given
+    /// at a time, until [`Track::stored`].
+    fn written(&self, mark: Mark) -> Option<Checkpoint> {
         let mut done = self.lock();
-        done.later.insert(index, mark);
+        done.later.insert(mark.index, mark);
         loop {
             let next = done.next;
             let Some(mark) = done.later.remove(&next) else { break };
@@ -96,45 +172,43 @@ impl Track {
 }
 
 impl<T: Send + 'static> Writer<T> {
-    /// Writes `batch`, or queues it; gives a checkpoint that is due to be stored by the caller, who
-    /// tells [`Writer::stored`] when that is done. For [`Writer::Ordered`] calls must come in
-    /// order; its thread stores checkpoints itself.
-    pub fn write(&self, batch: Batch<T>) -> Result<Option<Checkpoint>> {
-        match self {
-            Self::Discard(track) => {
-                let mark = Mark {
-                    position: batch.position,
-                    read: batch.read_bytes,
-                    written: 0,
-                    checkpoint: None,
-                };
-                Ok(track.written(batch.index, mark))
+    /// Takes batches, which come in order. What waits is written by [`Writer::write`].
+    ///
+    /// # Errors
+    /// `Internal` where the thread of [`Writer::Ordered`] has ended.
+    pub fn take(&self, batches: Vec<Batch<T>>) -> Result<()> {
+        for batch in batches {
+            match self {
+                Self::Discard(track) => drop(track.written(batch.mark(0))),
+                Self::Direct(_, _, turns) => turns.add(batch),
+                Self::Ordered(queue) => queue
+                    .send(batch)
+                    .map_err(|_| Error::new(ErrorKind::Internal, "the writing thread has ended"))?,
             }
-            Self::Direct(sink, track) => {
-                let mut written = 0;
-                for op in batch.ops {
-                    written += op_bytes(&op);
-                    sink.apply(op)?;
-                }
-                let mark = Mark {
-                    position: batch.position,
-                    read: batch.read_bytes,
-                    written,
-                    checkpoint: batch.checkpoint,
-                };
-                Ok(track.written(batch.index, mark))
-            }
-            Self::Ordered(queue) => queue
-                .send(batch)
-                .map(|()| None)
-                .map_err(|_| Error::new(ErrorKind::Internal, "the writing thread has ended")),
         }
+        Ok(())
+    }
+
+    /// Writes what waits, unless another thread does. `due` is given checkpoints that speak of
+    /// what is written, one at a time: the next comes after [`Writer::stored`]. The thread of
+    /// [`Writer::Ordered`] stores them itself.
+    ///
+    /// # Errors
+    /// The sink's, and what `due` answers.
+    pub fn write(&self, mut due: impl FnMut(Checkpoint) -> Result<()>) -> Result<()> {
+        let Self::Direct(sink, track, turns) = self else { return Ok(()) };
+        turns.write_all(|mut batch| {
+            let ops = std::mem::take(&mut batch.ops);
+            let written = ops.iter().map(op_bytes).sum();
+            sink.apply_all(ops)?;
+            track.written(batch.mark(written)).map_or(Ok(()), &mut due)
+        })
     }
 
     /// The checkpoint that [`Writer::write`] gave is stored.
     pub fn stored(&self) {
         match self {
-            Self::Discard(track) | Self::Direct(_, track) => track.stored(),
+            Self::Discard(track) | Self::Direct(_, track, _) => track.stored(),
             Self::Ordered(_) => {}
         }
     }
@@ -190,11 +264,8 @@ impl OrderedThread {
     }
 
     fn write<T>(&mut self, batch: Batch<T>) -> Result<()> {
-        let mut written = 0;
-        for op in batch.ops {
-            written += op_bytes(&op);
-            self.apply(op)?;
-        }
+        let written = batch.ops.iter().map(op_bytes).sum();
+        self.apply(batch.ops)?;
         self.progress.advance(batch.position, batch.read_bytes, written);
         match batch.checkpoint {
             Some(checkpoint) => self.store(checkpoint),
@@ -202,16 +273,18 @@ impl OrderedThread {
         }
     }
 
-    /// Writes one step, taking it into the checksum.
-    pub fn apply(&mut self, op: WriteOp) -> Result<()> {
+    /// Writes steps, taking them into the checksum.
+    pub fn apply(&mut self, ops: Vec<WriteOp>) -> Result<()> {
         if let Some(sum) = &mut self.sum {
-            match &op {
-                WriteOp::Write { bytes, .. } => sum.update(bytes),
-                WriteOp::Zeros { len, .. } => sum.update_zeros(*len),
-                WriteOp::SetLen(_) => {}
+            for op in &ops {
+                match op {
+                    WriteOp::Write { bytes, .. } => sum.update(bytes),
+                    WriteOp::Zeros { len, .. } => sum.update_zeros(*len),
+                    WriteOp::SetLen(_) => {}
+                }
             }
         }
-        self.sink.apply(op)
+        self.sink.apply_all(ops)
     }
 
     /// Stores a checkpoint together with the checksum's state.

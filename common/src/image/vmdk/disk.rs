@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::layer::{Layer, LayerPiece, LayerWalk, SegmentBody};
-use super::sparse::Packing;
+use super::sparse::{Packing, Sparse};
 use super::walk::Place;
 use crate::image::coding::Unpacker;
 use crate::image::{
@@ -153,18 +153,33 @@ impl Cursor<'_> {
             }
             (Place::Packed { offset, len }, Some(SegmentBody::Sparse(extent))) => {
                 let at = PackedAt::File { file: extent.file.clone(), offset, len };
-                let unit = extent.packed_unit().unwrap_or_default();
-                let packed = Packed { coding: Coding::Zlib, at, unit };
-                let whole = piece.range.end == range.end || range.end == self.capacity;
-                if piece.range.start == range.start && whole {
-                    Body::Data(Block::Packed(packed))
-                } else {
-                    Body::Data(cut(&packed, piece.range.start, &range)?)
-                }
+                self.grain(extent, at, &piece.range, &range)?
+            }
+            (Place::Marked { offset, len, number }, Some(SegmentBody::Sparse(extent))) => {
+                let (file, frame) = (extent.file.clone(), extent.grains.clone());
+                let at = PackedAt::Framed { file, offset, len, number, frame };
+                self.grain(extent, at, &piece.range, &range)?
             }
             _ => Body::Hole,
         };
         Ok(Extent { range, body })
+    }
+
+    /// What is seen in `range` of the compressed grain that covers `whole`.
+    fn grain(
+        &self,
+        extent: &Sparse,
+        at: PackedAt,
+        whole: &Range<u64>,
+        range: &Range<u64>,
+    ) -> Result<Body, ImageError> {
+        let unit = extent.packed_unit().unwrap_or_default();
+        let packed = Packed { coding: Coding::Zlib, at, unit };
+        let to_the_end = whole.end == range.end || range.end == self.capacity;
+        if whole.start == range.start && to_the_end {
+            return Ok(Body::Data(Block::Packed(packed)));
+        }
+        Ok(Body::Data(cut(&packed, whole.start, range)?))
     }
 }
 

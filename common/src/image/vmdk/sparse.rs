@@ -1,12 +1,13 @@
 //! One sparse extent: where its directory, its tables and its grains are.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::header::{
     AT_END, COWD_MAGIC, CowdHeader, Header, Marker, SECTOR, SECTOR_LEN, SESPARSE_MAGIC,
     SPARSE_MAGIC, entries, stream_max,
 };
-use crate::image::{ImageError, ReadAt};
+use crate::image::{Frame, ImageError, ReadAt};
 
 /// How far from the end of a file a footer is looked for: some tools pad.
 const FOOTER_REACH: u64 = 64 << 10;
@@ -38,6 +39,8 @@ pub(super) struct Sparse {
     pub unclean: bool,
     /// Bytes before which no grain can be.
     pub header_len: u64,
+    /// Reads the markers of compressed grains.
+    pub grains: Arc<Grains>,
 }
 
 /// How grains are stored.
@@ -121,11 +124,13 @@ impl Sparse {
             (true, false) => Packing::Unmarked,
         };
         let redundant = header.has_redundant && header.redundant != 0;
+        let grain = header.grain_bytes();
         Ok(Self {
+            grains: Grains::of(&*file, &label, grain),
             file,
             label,
             capacity: header.capacity * SECTOR,
-            grain: header.grain_bytes(),
+            grain,
             table_len: u64::from(header.table_len),
             directory: bytes_of(header.directory)?,
             redundant: if redundant { Some(bytes_of(header.redundant)?) } else { None },
@@ -138,11 +143,13 @@ impl Sparse {
     }
 
     fn cowd(file: Arc<dyn ReadAt>, label: String, header: &CowdHeader) -> Result<Self, ImageError> {
+        let grain = header.grain * SECTOR;
         Ok(Self {
+            grains: Grains::of(&*file, &label, grain),
             file,
             label,
             capacity: header.capacity * SECTOR,
-            grain: header.grain * SECTOR,
+            grain,
             table_len: u64::from(CowdHeader::TABLE_LEN),
             directory: bytes_of(header.directory)?,
             redundant: None,
@@ -239,37 +246,71 @@ impl Sparse {
         Ok(Cell::At(at))
     }
 
-    /// File offset and length of the stream of grain `number`, whose marker (if any) is at `at`.
+    /// Bytes to read for the compressed grain at `at`, if the next one is at `next`.
+    pub(super) fn reach(&self, at: u64, next: Option<u64>) -> u32 {
+        let most = Marker::GRAIN_LEN + stream_max(self.grain);
+        let gap = next.and_then(|next| next.checked_sub(at)).filter(|gap| *gap > 0);
+        gap.unwrap_or(most).min(most).min(self.file.len().saturating_sub(at)) as u32
+    }
+
+    /// File offset and length of the stream of grain `number`, whose marker is at `at`.
     pub(super) fn stream(&self, number: u64, at: u64) -> Result<(u64, u32), ImageError> {
-        let most = stream_max(self.grain);
-        if self.packing == Packing::Unmarked {
-            return Ok((at, (self.file.len() - at).min(most) as u32));
-        }
+        let mut head = [0; Marker::GRAIN_LEN as usize];
+        self.file.read_exact_at(&mut head, at)?;
+        self.grains.stream_at(number, at, &head)
+    }
+}
+
+/// The markers in front of an extent's grains.
+#[derive(Debug)]
+pub(super) struct Grains {
+    label: String,
+    /// Guest bytes of a grain.
+    grain: u64,
+    file_len: u64,
+}
+
+impl Grains {
+    fn of(file: &dyn ReadAt, label: &str, grain: u64) -> Arc<Self> {
+        Arc::new(Self { label: label.to_owned(), grain, file_len: file.len() })
+    }
+
+    /// File offset and length of the stream of grain `number`, whose marker `head` is at `at`.
+    fn stream_at(&self, number: u64, at: u64, head: &[u8]) -> Result<(u64, u32), ImageError> {
         let mut raw = [0; 16];
-        let (head, _) = raw.split_at_mut(Marker::GRAIN_LEN as usize);
-        self.file.read_exact_at(head, at)?;
+        let head = head.iter().take(Marker::GRAIN_LEN as usize);
+        raw.iter_mut().zip(head).for_each(|(to, from)| *to = *from);
+        let label = &self.label;
         let start = at + Marker::GRAIN_LEN;
         match Marker::parse(&raw) {
             Marker::Grain { lba, len } if lba != number * (self.grain / SECTOR) => {
                 Err(ImageError::corrupt(format!(
-                    "{}the {len} bytes at {at} are marked as sector {lba}, but the tables say \
-                     grain {number}",
-                    self.label
+                    "{label}the {len} bytes at {at} are marked as sector {lba}, but the tables say \
+                     grain {number}"
                 )))
             }
-            Marker::Grain { len, .. } if u64::from(len) > most => Err(ImageError::corrupt(
-                format!("{}grain {number} claims {len} compressed bytes", self.label),
-            )),
-            Marker::Grain { len, .. } if start + u64::from(len) > self.file.len() => {
-                let text = format!("{}the file ends inside grain {number}", self.label);
+            Marker::Grain { len, .. } if u64::from(len) > stream_max(self.grain) => Err(
+                ImageError::corrupt(format!("{label}grain {number} claims {len} compressed bytes")),
+            ),
+            Marker::Grain { len, .. } if start + u64::from(len) > self.file_len => {
+                let text = format!("{label}the file ends inside grain {number}");
                 Err(ImageError::Truncated(text))
             }
             Marker::Grain { len, .. } => Ok((start, len)),
-            _ => {
-                let text = format!("{}there is no grain at byte {at}", self.label);
-                Err(ImageError::corrupt(text))
-            }
+            _ => Err(ImageError::corrupt(format!("{label}there is no grain at byte {at}"))),
         }
+    }
+}
+
+impl Frame for Grains {
+    fn stream(&self, number: u64, offset: u64, bytes: &[u8]) -> Result<Range<usize>, ImageError> {
+        let (_, len) = self.stream_at(number, offset, bytes)?;
+        let place = Marker::GRAIN_LEN as usize..Marker::GRAIN_LEN as usize + len as usize;
+        if place.end > bytes.len() {
+            let text = format!("{}grain {number} reaches into the next one", self.label);
+            return Err(ImageError::corrupt(text));
+        }
+        Ok(place)
     }
 }
 

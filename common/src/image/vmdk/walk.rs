@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::header::SECTOR;
 use super::sparse::{Cell, Packing, Sparse};
 use super::tables::Tables;
 use crate::image::ImageError;
@@ -35,6 +36,15 @@ pub(super) enum Place {
         offset: u64,
         /// Its length, or an upper bound of it.
         len: u32,
+    },
+    /// One compressed grain behind its marker.
+    Marked {
+        /// File offset of the marker.
+        offset: u64,
+        /// Marker and stream at most.
+        len: u32,
+        /// The grain.
+        number: u64,
     },
 }
 
@@ -98,9 +108,14 @@ impl Walk {
         let place = match extent.cell(grain, entry)? {
             Cell::At(at) if extent.packing == Packing::None => Place::Stored(at + self.at - start),
             Cell::At(at) => {
-                let (offset, len) = extent.stream(grain, at)?;
                 let range = start..end.min(extent.capacity);
-                return Ok(Piece { range, place: Place::Packed { offset, len } });
+                let next = rest.get(1).map(|next| u64::from(*next) * SECTOR);
+                let len = extent.reach(at, next);
+                let place = match extent.packing {
+                    Packing::Marked => Place::Marked { offset: at, len, number: grain },
+                    _ => Place::Packed { offset: at, len },
+                };
+                return Ok(Piece { range, place });
             }
             cell => {
                 let same = rest.iter().take_while(|other| **other == entry).count() as u64;
@@ -120,7 +135,7 @@ fn joins(before: &Piece, next: &Piece) -> bool {
     let len = before.range.end - before.range.start;
     match (before.place, next.place) {
         (Place::Stored(a), Place::Stored(b)) => a + len == b && len < STORED_MAX,
-        (Place::Packed { .. }, _) => false,
+        (Place::Packed { .. } | Place::Marked { .. }, _) => false,
         (a, b) => a == b,
     }
 }
