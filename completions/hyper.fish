@@ -35,6 +35,7 @@ complete -c hyper -n "__fish_hyper_needs_command" -f -a "context" -d 'Manage the
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "export" -d 'Export virtual machines to disk images and packages'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "history" -d 'Show and clean up after earlier runs'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "image" -d 'Convert, inspect, verify and compare disk images'
+complete -c hyper -n "__fish_hyper_needs_command" -f -a "sim" -d 'Simulate platforms, for trying and testing'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List and show virtual machines'
 complete -c hyper -n "__fish_hyper_using_subcommand completion" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand help" -s h -l help -d 'Print help'
@@ -232,6 +233,38 @@ complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subco
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere" -s h -l help -d 'Print help'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere" -f -a "vsphere" -d 'Simulate a vCenter or an ESXi host'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l listen -d 'Listen on this address; port 0 is any free one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l user -d 'Accept this user' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l password -d 'Accept this password' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l vm -d 'Have this machine, with image files as its disks, such as prod/web01=a.qcow2,b.raw' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l vms -d 'Have so many machines with small generated disks' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l running -d 'Have this machine run' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l efi -d 'Give this machine UEFI firmware' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l odd -d 'Make the disks of a machine independent, rdm, shared or encrypted' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l session-timeout -d 'End a login that was not used for so long' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l lease-timeout -d 'End a lease that made no progress for so long' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l page-size -d 'Send at most so many objects in a page' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l nfc-host -d 'Send clients to this host for disks' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l nfc-streams -d 'Refuse to send more disks than this at a time' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l fault -d 'Let something go wrong: op=OP,object=TEXT,skip=N,max=N and what happens' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l plain -d 'Speak HTTP instead of HTTPS'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l esx -d 'Be a single ESXi host instead of a vCenter'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l thick -d 'Take the space of disks beforehand instead of as it is written'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l no-manifest -d 'Offer no checksums of what was exported'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get" -f -a "list" -d 'Show machines'

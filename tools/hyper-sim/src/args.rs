@@ -1,0 +1,158 @@
+//! What `hyper sim` takes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use hyper_common::time::parse_duration;
+use hyper_common::tool::flags::{OutputFlags, TalkFlags};
+use serde::Serialize;
+
+use crate::rule::Rule;
+use crate::vsphere::machine::Oddity;
+
+/// The arguments of `hyper sim`.
+#[derive(Debug, Args)]
+pub struct SimArgs {
+    /// What to simulate.
+    #[command(subcommand)]
+    pub platform: Platform,
+}
+
+/// What can be simulated.
+#[derive(Debug, Subcommand)]
+pub enum Platform {
+    /// Simulate a vCenter or an ESXi host
+    ///
+    /// It runs until it is interrupted and prints the variables that govc, and hyper, take to
+    /// reach it. Machines can be listed, switched on and off, given snapshots and exported. What
+    /// clients change is forgotten at the end; image files are only read.
+    Vsphere(Box<VsphereArgs>),
+}
+
+/// The arguments of `vsphere`.
+#[derive(Debug, Args)]
+pub struct VsphereArgs {
+    /// Listen on this address; port 0 is any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+
+    /// Speak HTTP instead of HTTPS
+    #[arg(long)]
+    pub plain: bool,
+
+    /// Be a single ESXi host instead of a vCenter
+    #[arg(long)]
+    pub esx: bool,
+
+    /// Accept this user
+    #[arg(long, value_name = "NAME", default_value = "user")]
+    pub user: String,
+
+    /// Accept this password
+    #[arg(long, value_name = "TEXT", default_value = "pass")]
+    pub password: String,
+
+    /// Have this machine, with image files as its disks, such as prod/web01=a.qcow2,b.raw
+    #[arg(long = "vm", value_name = "NAME=FILE,…", value_parser = machine)]
+    pub machines: Vec<MachineArg>,
+
+    /// Have so many machines with small generated disks
+    #[arg(long, value_name = "N")]
+    pub vms: Option<u32>,
+
+    /// Have this machine run
+    #[arg(long, value_name = "NAME")]
+    pub running: Vec<String>,
+
+    /// Give this machine UEFI firmware
+    #[arg(long, value_name = "NAME")]
+    pub efi: Vec<String>,
+
+    /// Take the space of disks beforehand instead of as it is written
+    #[arg(long)]
+    pub thick: bool,
+
+    /// Make the disks of a machine independent, rdm, shared or encrypted
+    #[arg(long, value_name = "NAME=KIND", value_parser = oddity)]
+    pub odd: Vec<OddArg>,
+
+    /// End a login that was not used for so long
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = parse_duration)]
+    pub session_timeout: Duration,
+
+    /// End a lease that made no progress for so long
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+    pub lease_timeout: Duration,
+
+    /// Send at most so many objects in a page
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
+    pub page_size: u32,
+
+    /// Offer no checksums of what was exported
+    #[arg(long)]
+    pub no_manifest: bool,
+
+    /// Send clients to this host for disks
+    #[arg(long, value_name = "HOST", default_value = "*")]
+    pub nfc_host: String,
+
+    /// Refuse to send more disks than this at a time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub nfc_streams: Option<u32>,
+
+    /// Let something go wrong: op=OP,object=TEXT,skip=N,max=N and what happens
+    ///
+    /// OP is a SOAP method, nfc or folder; without it the rule is for all of them. TEXT is part of
+    /// the object's id or the file's name. The first N that match pass with skip, and at most N
+    /// are hit with max. What happens: delay=TIME, status=N with retry-after=SECONDS,
+    /// fault=NAME, cut=BYTES (the connection breaks), short=BYTES (the body ends as if whole),
+    /// corrupt=BYTE, expire (the login ends), lose (all leases end), whole (a range is ignored).
+    #[arg(long = "fault", value_name = "RULE")]
+    pub faults: Vec<Rule>,
+
+    /// Format of what is printed.
+    #[command(flatten)]
+    pub output: OutputFlags,
+
+    /// Talk.
+    #[command(flatten)]
+    pub talk: TalkFlags,
+}
+
+/// A machine and its image files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MachineArg {
+    /// Folders and name.
+    pub path: Vec<String>,
+    /// The image files.
+    pub files: Vec<PathBuf>,
+}
+
+fn machine(text: &str) -> Result<MachineArg, String> {
+    let (path, files) = text.split_once('=').ok_or("give NAME=FILE")?;
+    let path: Vec<String> = path.split('/').map(str::to_owned).collect();
+    let files: Vec<PathBuf> = files.split(',').map(PathBuf::from).collect();
+    if path.iter().any(String::is_empty) || files.iter().any(|file| file.as_os_str().is_empty()) {
+        return Err("a name or a file is empty".to_owned());
+    }
+    Ok(MachineArg { path, files })
+}
+
+/// A machine and what is odd about its disks.
+#[derive(Debug, Clone, Serialize)]
+pub struct OddArg {
+    /// The machine's name.
+    pub name: String,
+    /// What is odd.
+    #[serde(skip)]
+    pub kind: Oddity,
+}
+
+fn oddity(text: &str) -> Result<OddArg, String> {
+    let (name, word) = text.split_once('=').ok_or("give NAME=KIND")?;
+    let found = Oddity::ALL.iter().find(|(known, _)| *known == word);
+    let (_, kind) = found.ok_or("KIND is independent, rdm, shared or encrypted")?;
+    Ok(OddArg { name: name.to_owned(), kind: *kind })
+}

@@ -1,0 +1,98 @@
+//! Starting a simulated server and serving until someone wants it to stop.
+
+use std::sync::Arc;
+
+use hyper_common::error::{Error, Result};
+use hyper_common::tool::Context;
+
+use crate::record::Access;
+use crate::request::{Request, Vsphere};
+use crate::rule::Rules;
+use crate::serve::{listen, serve};
+use crate::tls::Certificate;
+use crate::vsphere::disk::Store;
+use crate::vsphere::http::answer;
+use crate::vsphere::sim::{Settings, Sim};
+use crate::vsphere::state::State;
+use crate::world;
+
+/// Carries out a request. An interruption is how it ends, and no failure.
+///
+/// # Errors
+/// `Io` for an address that cannot be listened on; those of opening image files.
+pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
+    let Request::Vsphere(request) = request;
+    let cancel = cx.cancel.clone();
+    tokio::select! {
+        ended = vsphere(*request, cx) => ended,
+        () = cancel.cancelled() => Ok(()),
+    }
+}
+
+async fn vsphere(request: Vsphere, cx: &mut Context) -> Result<()> {
+    let (listener, address) = listen(request.args.listen).await?;
+    let store = Store::new(cx.cancel.clone())?;
+    let host = address.ip().to_string();
+    let certificate = match request.args.plain {
+        true => None,
+        false => Some(Certificate::new(&host)?),
+    };
+    let (tree, own) = world::make(&request).await?;
+    for disk in &own {
+        cx.remarks.say("preparing a disk");
+        store.stream(disk).await?;
+    }
+    let access = access(&request, &store, address, certificate.as_ref())?;
+    let settings = settings(&request, certificate.as_ref());
+    let rules = Rules::new(request.faults);
+    let sim = Arc::new(Sim::new(settings, store, rules, State::new(tree)));
+    access.print(cx)?;
+    let tls = certificate.map(|certificate| certificate.config);
+    serve(listener, tls, move |peer, request| answer(sim.clone(), peer, request)).await;
+    Ok(())
+}
+
+fn settings(request: &Vsphere, certificate: Option<&Certificate>) -> Settings {
+    let args = &request.args;
+    Settings {
+        user: args.user.clone(),
+        password: args.password.clone(),
+        session_timeout: args.session_timeout,
+        lease_timeout: args.lease_timeout,
+        page_size: Some(args.page_size as usize),
+        manifest: !args.no_manifest,
+        nfc_host: args.nfc_host.clone(),
+        nfc_streams: args.nfc_streams.map(|most| most as usize),
+        scheme: if args.plain { "http" } else { "https" },
+        thumbprint: certificate.map(|it| it.thumbprint.clone()).unwrap_or_default(),
+    }
+}
+
+fn access(
+    request: &Vsphere,
+    store: &Store,
+    address: std::net::SocketAddr,
+    certificate: Option<&Certificate>,
+) -> Result<Access> {
+    let scheme = if request.args.plain { "http" } else { "https" };
+    let write = |name: &str, text: String| {
+        let path = store.folder().join(name);
+        let written = std::fs::write(&path, text);
+        written.map_err(|error| Error::io("write a file for clients", error))?;
+        Ok::<_, Error>(path.display().to_string())
+    };
+    let (mut ca_file, mut known_hosts_file) = (None, None);
+    if let Some(certificate) = certificate {
+        ca_file = Some(write("certificate.pem", certificate.pem.clone())?);
+        let line = format!("{address} {}\n", certificate.thumbprint);
+        known_hosts_file = Some(write("known-hosts", line)?);
+    }
+    Ok(Access {
+        url: format!("{scheme}://{address}/sdk"),
+        username: request.args.user.clone(),
+        password: request.args.password.clone(),
+        thumbprint: certificate.map(|it| it.thumbprint.clone()),
+        ca_file,
+        known_hosts_file,
+    })
+}

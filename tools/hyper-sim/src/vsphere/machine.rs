@@ -1,0 +1,188 @@
+//! A simulated machine: its hardware, power and snapshots.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::disk::DiskImage;
+use super::value::Ref;
+
+/// Power of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Power {
+    /// Off.
+    Off,
+    /// On.
+    On,
+}
+
+impl Power {
+    /// The interface's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Off => "poweredOff",
+            Self::On => "poweredOn",
+        }
+    }
+}
+
+/// A disk of a machine.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// Its bytes.
+    pub image: Arc<DiskImage>,
+    /// Whether space is taken as it is written, not beforehand.
+    pub thin: bool,
+    /// What sets it apart from an ordinary disk.
+    pub oddity: Option<Oddity>,
+}
+
+/// What makes a disk one that cannot be exported like any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddity {
+    /// Left out of snapshots.
+    Independent,
+    /// A LUN of its own, in physical mode.
+    Rdm,
+    /// Shared with other machines.
+    Shared,
+    /// Encrypted.
+    Encrypted,
+}
+
+impl Oddity {
+    /// The words on the command line.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("independent", Self::Independent),
+        ("rdm", Self::Rdm),
+        ("shared", Self::Shared),
+        ("encrypted", Self::Encrypted),
+    ];
+}
+
+/// A snapshot.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Its reference.
+    pub reference: Ref,
+    /// Its number within the machine.
+    pub id: u32,
+    /// Its name; need not be unique.
+    pub name: String,
+    /// What someone wrote about it.
+    pub description: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether the guest was quiesced.
+    pub quiesced: bool,
+    /// The machine's power when it was made.
+    pub power: Power,
+    /// The snapshot that it was made from.
+    pub parent: Option<u32>,
+}
+
+/// A machine.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Its reference.
+    pub reference: Ref,
+    /// Its name, unique in its folder.
+    pub name: String,
+    /// The folder that it is in.
+    pub folder: Ref,
+    /// The BIOS's UUID.
+    pub uuid: String,
+    /// The platform's own UUID.
+    pub instance_uuid: String,
+    /// Processors.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// Whether the firmware is UEFI.
+    pub efi: bool,
+    /// The kind of guest, in the platform's word and in a person's.
+    pub guest: (&'static str, &'static str),
+    /// Power.
+    pub power: Power,
+    /// Since when it is on.
+    pub booted: Option<Timestamp>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Disks, in the order of their unit numbers.
+    pub disks: Vec<Disk>,
+    /// MAC address and network of each network card.
+    pub nics: Vec<(String, Ref)>,
+    /// Snapshots, oldest first.
+    pub snapshots: Vec<Snapshot>,
+    /// The number of the snapshot that it runs on.
+    pub current: Option<u32>,
+    /// How many snapshots were ever made.
+    pub made_snapshots: u32,
+    /// Leases that export it, the ones that are alive.
+    pub leases: Vec<String>,
+}
+
+/// Unit numbers 0 to 15 without 7, which is the controller's own.
+pub fn unit_of(index: usize) -> usize {
+    let unit = index % DISKS_PER_CONTROLLER;
+    if unit < 7 { unit } else { unit + 1 }
+}
+
+/// Disks of one SCSI controller.
+pub const DISKS_PER_CONTROLLER: usize = 15;
+
+impl Machine {
+    /// The name of the folder on the datastore.
+    pub fn directory(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of a disk's file, without suffix: `web01`, `web01_1`.
+    pub fn disk_stem(&self, index: usize) -> String {
+        match index {
+            0 => self.name.clone(),
+            index => format!("{}_{index}", self.name),
+        }
+    }
+
+    /// The key of a disk among the devices.
+    pub fn disk_key(index: usize) -> i32 {
+        let controller = index / DISKS_PER_CONTROLLER;
+        2000 + 16 * controller as i32 + unit_of(index) as i32
+    }
+
+    /// How a lease names a disk: `/vm-42/ParaVirtualSCSIController0:1`.
+    pub fn lease_key(&self, index: usize) -> String {
+        let controller = index / DISKS_PER_CONTROLLER;
+        let unit = unit_of(index);
+        format!("/{}/ParaVirtualSCSIController{controller}:{unit}", self.reference.value)
+    }
+
+    /// The snapshot of that reference.
+    pub fn snapshot(&self, reference: &Ref) -> Option<&Snapshot> {
+        self.snapshots.iter().find(|snapshot| &snapshot.reference == reference)
+    }
+
+    /// The snapshots made from a snapshot, or those made from none.
+    pub fn children(&self, parent: Option<u32>) -> impl Iterator<Item = &Snapshot> {
+        self.snapshots.iter().filter(move |snapshot| snapshot.parent == parent)
+    }
+
+    /// Bytes that all disks together can hold.
+    pub fn capacity(&self) -> u64 {
+        self.disks.iter().map(|disk| disk.image.capacity).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unit_seven_belongs_to_the_controller() {
+        let units: Vec<_> = (0..16).map(unit_of).collect();
+        assert_eq!(units, [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 0]);
+        assert_eq!(Machine::disk_key(7), 2008);
+        assert_eq!(Machine::disk_key(15), 2016);
+    }
+}

@@ -1,0 +1,93 @@
+//! The machines that a simulated vSphere starts with.
+
+use std::sync::Arc;
+
+use hyper_common::error::{Error, ErrorKind, Result};
+use jiff::{Timestamp, ToSpan};
+
+use crate::request::{Generated, SAMPLE, Vsphere, generated_name};
+use crate::vsphere::disk::DiskImage;
+use crate::vsphere::inventory::Inventory;
+use crate::vsphere::machine::{Disk, Machine, Power};
+
+/// The tree with all machines, and the disks that come from image files.
+///
+/// # Errors
+/// Those of opening the image files.
+pub async fn make(request: &Vsphere) -> Result<(Inventory, Vec<Arc<DiskImage>>)> {
+    let mut tree = Inventory::new(request.args.esx);
+    let mut own = Vec::new();
+    for machine in &request.machines {
+        let files = machine.files.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            files.iter().map(|file| DiskImage::open(file)).collect::<Result<Vec<_>>>()
+        });
+        let failed = |error| Error::new(ErrorKind::Internal, "open a disk").with_source(error);
+        let images: Vec<_> = opened.await.map_err(failed)??.into_iter().map(Arc::new).collect();
+        own.extend(images.iter().cloned());
+        let Some((name, folders)) = machine.path.split_last() else { continue };
+        let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
+        add(&mut tree, request, name, &folders, images);
+    }
+    match request.generated {
+        Generated::Many(count) => {
+            for number in 1..=count {
+                let disk = Arc::new(DiskImage::generated(u64::from(number) << 8));
+                add(&mut tree, request, &generated_name(number), &[], vec![disk]);
+            }
+        }
+        Generated::Sample => {
+            for (at, (name, disks)) in (1..).zip(SAMPLE) {
+                let disk = |disk: u32| Arc::new(DiskImage::generated(at << 8 | u64::from(disk)));
+                add(&mut tree, request, name, &[], (0..disks).map(disk).collect());
+            }
+        }
+    }
+    Ok((tree, own))
+}
+
+fn add(
+    tree: &mut Inventory,
+    request: &Vsphere,
+    name: &str,
+    folders: &[&str],
+    images: Vec<Arc<DiskImage>>,
+) {
+    let args = &request.args;
+    let is = |names: &[String]| names.iter().any(|it| it == name);
+    let oddity = args.odd.iter().find(|odd| odd.name == name).map(|odd| odd.kind);
+    let disk = |image| Disk { image, thin: !args.thick, oddity };
+    let folder = tree.folder(folders);
+    let reference = tree.next_machine();
+    let number = tree.machines.len() as u64 + 1;
+    let now = Timestamp::now();
+    let running = is(&args.running);
+    let networks = &tree.places.network;
+    let nics = networks.iter().take(if images.len() > 1 { 2 } else { 1 }).enumerate();
+    let nics = nics.map(|(at, network)| (mac(number, at as u64), network.clone())).collect();
+    tree.insert(Machine {
+        reference,
+        name: name.to_owned(),
+        folder,
+        uuid: format!("4215f000-aaaa-bbbb-cccc-{number:012x}"),
+        instance_uuid: format!("5015f000-aaaa-bbbb-cccc-{number:012x}"),
+        cpus: if images.len() > 1 { 4 } else { 2 },
+        memory_mib: if images.len() > 1 { 4096 } else { 2048 },
+        efi: is(&args.efi),
+        guest: ("debian12_64Guest", "Debian GNU/Linux 12 (64-bit)"),
+        power: if running { Power::On } else { Power::Off },
+        booted: running.then_some(now),
+        created: now.checked_sub(24.hours()).unwrap_or(now),
+        disks: images.into_iter().map(disk).collect(),
+        nics,
+        snapshots: Vec::new(),
+        current: None,
+        made_snapshots: 0,
+        leases: Vec::new(),
+    });
+}
+
+fn mac(machine: u64, card: u64) -> String {
+    let [.., a, b, c, _] = (machine << 12 | card << 8).to_be_bytes();
+    format!("00:50:56:{a:02x}:{b:02x}:{c:02x}")
+}
