@@ -68,12 +68,15 @@ enum Field {
     Firmware,
     Format,
     Path,
+    Node,
+    Uuid,
+    InstanceUuid,
     Macs,
     Networks,
 }
 
 /// Field names as in records; the singular of a list is taken as well.
-const FIELDS: [(&str, Field); 15] = [
+const FIELDS: [(&str, Field); 18] = [
     ("name", Field::Name),
     ("id", Field::Id),
     ("context", Field::Context),
@@ -85,6 +88,9 @@ const FIELDS: [(&str, Field); 15] = [
     ("firmware", Field::Firmware),
     ("format", Field::Format),
     ("path", Field::Path),
+    ("node", Field::Node),
+    ("uuid", Field::Uuid),
+    ("instance_uuid", Field::InstanceUuid),
     ("macs", Field::Macs),
     ("mac", Field::Macs),
     ("networks", Field::Networks),
@@ -120,6 +126,9 @@ impl VmMatch {
             Field::Firmware => hit(vm.firmware.name()),
             Field::Format => told(&vm.format),
             Field::Path => told(&vm.path),
+            Field::Node => told(&vm.node),
+            Field::Uuid => told(&vm.uuid),
+            Field::InstanceUuid => told(&vm.instance_uuid),
             Field::Macs => vm.macs.iter().any(|mac| hit(mac)),
             Field::Networks => vm.networks.iter().any(|network| hit(network)),
         }

@@ -45,6 +45,15 @@ pub struct Vm {
     pub format: Option<String>,
     /// Its place in the platform's inventory, or its file.
     pub path: Option<String>,
+    /// The host that it is on.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// The identifier that its firmware shows to the guest (SMBIOS), in small letters.
+    #[serde(default)]
+    pub uuid: Option<String>,
+    /// The identifier that its platform gives it, unlike `uuid` never shared with a copy.
+    #[serde(default)]
+    pub instance_uuid: Option<String>,
     /// When it was made.
     pub created: Option<jiff::Timestamp>,
     /// When it was last changed.
@@ -123,6 +132,9 @@ impl Vm {
             networks: machine.nics.iter().filter_map(|nic| nic.network.clone()).collect(),
             format: None,
             path: None,
+            node: None,
+            uuid: None,
+            instance_uuid: None,
             created: None,
             updated: None,
         }

@@ -1,145 +1,126 @@
-//! Which machines there are, and which one a reference means.
+//! Which machines there are.
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use tokio::sync::mpsc;
 
-use super::NAME;
 use super::client::Client;
-use super::property::{Object, Properties, property_spec};
-use super::soap::{Body, MoRef, Value};
+use super::names::{Names, View, find_by_path};
+use super::property::{Object, property_spec};
+use super::record::{PATHS, record};
+use super::soap::{Body, MoRef};
+use super::stream::page_options;
 use crate::error::{Error, Result};
-use crate::vm::{FirmwareKind, OsFamily, Vm, VmFilter, VmId, VmStatus};
-
-/// What a record is made of.
-const PATHS: [&str; 8] = [
-    "name",
-    "runtime.powerState",
-    "config.guestId",
-    "config.guestFullName",
-    "config.firmware",
-    "config.hardware.numCPU",
-    "config.hardware.memoryMB",
-    "config.hardware.device",
-];
+use crate::vm::{Vm, VmFilter, VmId};
 
 /// The type of machines.
-const MACHINE: &str = "VirtualMachine";
+pub(super) const MACHINE: &str = "VirtualMachine";
 
-/// All machines that pass the filter.
-pub fn list(client: &Client, filter: VmFilter) -> BoxStream<'_, Result<Vm>> {
-    stream::once(async move {
-        let records: Vec<Result<Vm>> = match all(client, &PATHS).await {
-            Err(error) => vec![Err(error)],
-            Ok(found) => found
-                .iter()
-                .map(|object| record(client, object))
-                .filter(|vm| filter.accepts(vm))
-                .map(Ok)
-                .collect(),
-        };
-        stream::iter(records)
-    })
-    .flatten()
-    .boxed()
+/// Records that wait for the reader at the most.
+const QUEUE: usize = 64;
+
+/// Types that a list can be confined to.
+const CONTAINERS: [&str; 7] = [
+    "Folder",
+    "Datacenter",
+    "ComputeResource",
+    "ClusterComputeResource",
+    "HostSystem",
+    "ResourcePool",
+    "VirtualApp",
+];
+
+/// All machines that pass the filter, as the server tells of them.
+pub fn list(client: &Client, filter: VmFilter) -> BoxStream<'static, Result<Vm>> {
+    let (send, receive) = mpsc::channel(QUEUE);
+    let client = client.clone();
+    tokio::spawn(async move {
+        if let Err(error) = send_all(&client, filter, send.clone()).await {
+            let _ = send.send(Err(error)).await;
+        }
+    });
+    stream::unfold(receive, |mut receive| async { Some((receive.recv().await?, receive)) }).boxed()
+}
+
+async fn send_all(client: &Client, filter: VmFilter, send: mpsc::Sender<Result<Vm>>) -> Result<()> {
+    let names = Names::read(client).await?;
+    let place = place(client, &names, filter.within.as_deref()).await?;
+    let context = client.endpoint().context.clone();
+    if place.kind == MACHINE {
+        let properties = client.properties(&place, &PATHS).await?;
+        let vm = record(&context, &names, &Object { id: place, properties });
+        if filter.accepts(&vm) {
+            let _ = send.send(Ok(vm)).await;
+        }
+        return Ok(());
+    }
+    let take = move |object: Object| {
+        let vm = record(&context, &names, &object);
+        Ok(!filter.accepts(&vm) || send.blocking_send(Ok(vm)).is_ok())
+    };
+    each_machine(client, &place, &PATHS, Box::new(take)).await
+}
+
+/// Hands the machines below `place` to `take`.
+pub(super) async fn each_machine(
+    client: &Client,
+    place: &MoRef,
+    paths: &[&str],
+    take: super::stream::Take,
+) -> Result<()> {
+    let content = client.content().await?;
+    let view = View::new(client, place, &[MACHINE]).await?;
+    let body = property_spec(Body::new().open("specSet", None), MACHINE, paths);
+    let body = page_options(view.select(body).close("specSet"));
+    let done = client.each(&content.property_collector, body, take).await;
+    view.destroy().await;
+    done
+}
+
+/// What a list is confined to: a place named by its path, the context's datacenter, all.
+pub(super) async fn place(client: &Client, names: &Names, within: Option<&str>) -> Result<MoRef> {
+    let datacenter = client.endpoint().server.datacenter.clone();
+    let (wanted, candidates) = match (within, datacenter) {
+        (Some(path), _) => (path.to_owned(), absolute(client, names, path)),
+        (None, Some(name)) => (name.clone(), vec![name]),
+        (None, None) => return Ok(client.content().await?.root_folder.clone()),
+    };
+    for path in candidates {
+        match find_by_path(client, &path).await? {
+            Some(found) if found.kind == MACHINE || CONTAINERS.contains(&found.kind.as_str()) => {
+                return Ok(found);
+            }
+            Some(found) => {
+                return Err(Error::usage(format!("a {} holds no machines", found.kind))
+                    .with_subject(wanted));
+            }
+            None => {}
+        }
+    }
+    Err(Error::not_found("there is no such place in the inventory")
+        .with_subject(wanted)
+        .with_hint("a place is a path such as /DC0/vm/web or, below a datacenter's vm folder, web"))
+}
+
+/// The full paths that a path may stand for: as it is, or below the machines' folder of the
+/// context's datacenter, or of any where the context names none.
+pub(super) fn absolute(client: &Client, names: &Names, path: &str) -> Vec<String> {
+    if path.starts_with('/') {
+        return vec![path.to_owned()];
+    }
+    let below = |name: &str| format!("/{}/vm/{path}", name.trim_matches('/'));
+    let mut all = match &client.endpoint().server.datacenter {
+        Some(name) => vec![below(name)],
+        None => names.datacenters().into_iter().map(below).collect(),
+    };
+    all.push(format!("/{path}"));
+    all
 }
 
 /// One machine.
 pub async fn get(client: &Client, vm: &VmId) -> Result<Vm> {
     let id = MoRef::new(MACHINE, &vm.0);
     let properties = client.properties(&id, &PATHS).await?;
-    Ok(record(client, &Object { id, properties }))
-}
-
-/// The machine that a reference means.
-pub async fn resolve(client: &Client, reference: &str) -> Result<VmId> {
-    if let Some(id) = reference.strip_prefix('@') {
-        let id = MoRef::new(MACHINE, id);
-        client.properties(&id, &["name"]).await?;
-        return Ok(VmId(id.value));
-    }
-    let named: Vec<_> = all(client, &["name"])
-        .await?
-        .into_iter()
-        .filter(|object| object.properties.str("name") == Some(reference))
-        .collect();
-    match named.as_slice() {
-        [one] => Ok(VmId(one.id.value.clone())),
-        [] => Err(Error::not_found("there is no such machine").with_subject(reference)),
-        several => {
-            let error = Error::conflict("several machines have this name").with_subject(reference);
-            Err(several
-                .iter()
-                .fold(error, |error, object| error.with_hint(format!("@{}", object.id.value))))
-        }
-    }
-}
-
-async fn all(client: &Client, paths: &[&str]) -> Result<Vec<Object>> {
-    let content = client.content().await?;
-    let views = content.manager("viewManager")?;
-    let body = Body::new()
-        .reference("container", &content.root_folder)
-        .text("type", MACHINE)
-        .text("recursive", true);
-    let view = client.call("CreateContainerView", &views, body).await?.reference()?;
-    let body = property_spec(Body::new().open("specSet", None), MACHINE, paths)
-        .open("objectSet", None)
-        .reference("obj", &view)
-        .text("skip", true)
-        .open("selectSet", Some("TraversalSpec"))
-        .text("type", "ContainerView")
-        .text("path", "view")
-        .text("skip", false)
-        .close("selectSet")
-        .close("objectSet")
-        .close("specSet")
-        .open("options", None)
-        .text("maxObjects", 500)
-        .close("options");
-    let found = client.read_all(&content.property_collector, body).await;
-    client.call("DestroyView", &view, Body::new()).await?;
-    found
-}
-
-/// A record of what the server said.
-fn record(client: &Client, object: &Object) -> Vm {
-    let Object { id, properties } = object;
-    let disks = devices(properties).filter(|device| device.is("VirtualDisk"));
-    let capacities: Vec<u64> = disks.filter_map(capacity).collect();
-    Vm {
-        id: VmId(id.value.clone()),
-        name: properties.str("name").unwrap_or_default().to_owned(),
-        context: client.endpoint().context.clone(),
-        provider: NAME.to_owned(),
-        status: match properties.str("runtime.powerState") {
-            Some("poweredOn") => VmStatus::Running,
-            Some("poweredOff") => VmStatus::Stopped,
-            Some("suspended") => VmStatus::Paused,
-            _ => VmStatus::Unknown,
-        },
-        cpus: properties.number("config.hardware.numCPU"),
-        memory_bytes: properties.number::<u64>("config.hardware.memoryMB").map(|it| it << 20),
-        guest_os: OsFamily::Unknown,
-        guest_os_id: properties.str("config.guestId").map(str::to_owned),
-        guest_os_name: properties.str("config.guestFullName").map(str::to_owned),
-        firmware: FirmwareKind::Unknown,
-        disk_count: u32::try_from(capacities.len()).unwrap_or(u32::MAX),
-        capacity_bytes: Some(capacities.iter().fold(0, |sum, one| sum.saturating_add(*one))),
-        allocated_bytes: None,
-        macs: Vec::new(),
-        networks: Vec::new(),
-        format: None,
-        path: None,
-        created: None,
-        updated: None,
-    }
-}
-
-fn devices(properties: &Properties) -> impl Iterator<Item = &Value> {
-    properties.get("config.hardware.device").into_iter().flat_map(|array| array.children.iter())
-}
-
-fn capacity(disk: &Value) -> Option<u64> {
-    let bytes = disk.number("capacityInBytes");
-    bytes.or_else(|| disk.number::<u64>("capacityInKB").map(|kib| kib.saturating_mul(1024)))
+    let names = Names::read(client).await?;
+    Ok(record(&client.endpoint().context, &names, &Object { id, properties }))
 }

@@ -6,9 +6,13 @@ mod client;
 mod config;
 mod fault;
 mod inventory;
+mod names;
 mod property;
+mod record;
+mod resolve;
 mod session;
 mod soap;
+mod stream;
 mod task;
 
 use async_trait::async_trait;
@@ -66,7 +70,7 @@ impl Provider for Vsphere {
     }
 
     async fn resolve(&self, reference: &str) -> Result<VmId> {
-        inventory::resolve(&self.client, reference).await
+        resolve::resolve(&self.client, reference).await
     }
 
     fn list(&self, filter: VmFilter) -> BoxStream<'_, Result<Vm>> {

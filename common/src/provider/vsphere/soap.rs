@@ -335,6 +335,28 @@ impl Tree {
             None => self.done = Some(value),
         }
     }
+
+    /// Forgets the elements counted so far: they were taken out and dropped.
+    pub fn forget(&mut self) {
+        self.elements = self.open.len();
+    }
+
+    /// How many elements are open.
+    pub fn depth(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Takes the last child out of the innermost open element.
+    pub fn take_last(&mut self) -> Option<Value> {
+        self.open.last_mut()?.children.pop()
+    }
+
+    /// Puts back what [`Tree::take_last`] took.
+    pub fn put_back(&mut self, value: Value) {
+        if let Some(parent) = self.open.last_mut() {
+            parent.children.push(value);
+        }
+    }
 }
 
 /// A name without its prefix.

@@ -1,0 +1,174 @@
+//! The names of what is around the machines: folders, hosts, networks.
+
+use std::collections::HashMap;
+
+use super::client::Client;
+use super::property::{Properties, property_spec};
+use super::soap::{Body, MoRef, Value};
+use super::stream::page_options;
+use crate::error::Result;
+
+/// The types whose names are read, and what leads up from each in the inventory.
+const KINDS: [(&str, &[&str]); 9] = [
+    ("Folder", &["name", "parent"]),
+    ("Datacenter", &["name", "parent"]),
+    ("VirtualApp", &["name", "parent", "parentFolder"]),
+    ("ResourcePool", &["name", "parent"]),
+    ("ComputeResource", &["name", "parent"]),
+    ("ClusterComputeResource", &["name", "parent"]),
+    ("HostSystem", &["name"]),
+    ("Network", &["name"]),
+    ("DistributedVirtualPortgroup", &["name"]),
+];
+
+/// Highest number of folders in each other; more would be a circle.
+const DEEPEST: usize = 200;
+
+/// Names and parents by identifier.
+#[derive(Debug, Default)]
+pub struct Names(HashMap<String, Named>);
+
+#[derive(Debug)]
+struct Named {
+    kind: String,
+    name: String,
+    parent: Option<String>,
+}
+
+impl Names {
+    /// Reads them all.
+    ///
+    /// # Errors
+    /// Those of a call.
+    pub async fn read(client: &Client) -> Result<Self> {
+        let content = client.content().await?;
+        let view = View::new(client, &content.root_folder, &KINDS.map(|(kind, _)| kind)).await?;
+        let mut body = Body::new().open("specSet", None);
+        for (kind, paths) in KINDS {
+            body = property_spec(body, kind, paths);
+        }
+        let body = page_options(view.select(body).close("specSet"));
+        let found = client.read_all(&content.property_collector, body).await;
+        view.destroy().await;
+        let mut names = HashMap::new();
+        for object in found? {
+            let properties = &object.properties;
+            let reference = |path: &str| properties.reference(path).map(|parent| parent.value);
+            let named = Named {
+                parent: reference("parentFolder").or_else(|| reference("parent")),
+                name: properties.str("name").unwrap_or_default().to_owned(),
+                kind: object.id.kind,
+            };
+            names.insert(object.id.value, named);
+        }
+        let root = Named { kind: "Folder".to_owned(), name: String::new(), parent: None };
+        names.insert(content.root_folder.value.clone(), root);
+        Ok(Self(names))
+    }
+
+    /// The name of an object.
+    pub fn name(&self, id: &str) -> Option<&str> {
+        self.0.get(id).map(|named| named.name.as_str())
+    }
+
+    /// The datacenters' names, in order.
+    pub fn datacenters(&self) -> Vec<&str> {
+        let all = self.0.values().filter(|named| named.kind == "Datacenter");
+        let mut names: Vec<&str> = all.map(|named| named.name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The inventory path of a machine called `name` whose parent is `parent`: `/DC0/vm/web01`.
+    pub fn path(&self, parent: &str, name: &str) -> Option<String> {
+        let mut parts = vec![name];
+        let mut next = Some(parent);
+        while let Some(id) = next.filter(|_| parts.len() < DEEPEST) {
+            let named = self.0.get(id)?;
+            if named.parent.is_some() {
+                parts.push(&named.name);
+            }
+            next = named.parent.as_deref();
+        }
+        parts.reverse();
+        Some(format!("/{}", parts.join("/")))
+    }
+
+    /// The path of the machine with these properties.
+    pub fn path_of(&self, properties: &Properties) -> Option<String> {
+        let parent =
+            properties.reference("parent").or_else(|| properties.reference("parentVApp"))?;
+        self.path(&parent.value, properties.str("name")?)
+    }
+}
+
+/// A list of objects that the server keeps up to date, until destroyed.
+pub(super) struct View<'c> {
+    client: &'c Client,
+    id: MoRef,
+}
+
+impl<'c> View<'c> {
+    /// All objects of these types anywhere below `container`.
+    pub async fn new(client: &'c Client, container: &MoRef, kinds: &[&str]) -> Result<Self> {
+        let manager = client.content().await?.manager("viewManager")?;
+        let mut body = Body::new().reference("container", container);
+        for kind in kinds {
+            body = body.text("type", kind);
+        }
+        let body = body.text("recursive", true);
+        let id = client.call("CreateContainerView", &manager, body).await?.reference()?;
+        Ok(Self { client, id })
+    }
+
+    /// Adds that the objects in the view are meant.
+    pub fn select(&self, body: Body) -> Body {
+        body.open("objectSet", None)
+            .reference("obj", &self.id)
+            .text("skip", true)
+            .open("selectSet", Some("TraversalSpec"))
+            .text("type", "ContainerView")
+            .text("path", "view")
+            .text("skip", false)
+            .close("selectSet")
+            .close("objectSet")
+    }
+
+    /// Frees it. That it cannot be freed is no failure: it ends with the login.
+    pub async fn destroy(self) {
+        if let Err(error) = self.client.call("DestroyView", &self.id, Body::new()).await {
+            tracing::debug!("free the view {}: {error}", self.id);
+        }
+    }
+}
+
+/// What a path of the inventory leads to, where it leads anywhere.
+pub(super) async fn find_by_path(client: &Client, path: &str) -> Result<Option<MoRef>> {
+    let index = client.content().await?.manager("searchIndex")?;
+    let body = Body::new().text("inventoryPath", path.trim_matches('/'));
+    let reply = client.call("FindByInventoryPath", &index, body).await?;
+    Ok(reply.value().and_then(Value::reference))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(all: &[(&str, &str, Option<&str>)]) -> Names {
+        let one = |(id, name, parent): &(&str, &str, Option<&str>)| {
+            let kind = "Folder".to_owned();
+            ((*id).to_owned(), Named { kind, name: (*name).into(), parent: parent.map(Into::into) })
+        };
+        Names(all.iter().map(one).collect())
+    }
+
+    #[test]
+    fn paths_lead_up_to_the_root_and_never_in_circles() {
+        let tree =
+            names(&[("root", "", None), ("dc", "DC0", Some("root")), ("f", "vm", Some("dc"))]);
+        assert_eq!(tree.path("f", "web01").unwrap(), "/DC0/vm/web01");
+        assert_eq!(tree.path("gone", "web01"), None);
+        let circle = names(&[("a", "x", Some("b")), ("b", "y", Some("a"))]);
+        assert!(circle.path("a", "web01").unwrap().len() < 1000);
+    }
+}

@@ -1,0 +1,242 @@
+//! Retrievals that may be long: objects are taken out of the reply while it comes in, so that
+//! memory is bounded whatever pages the server makes.
+
+use std::io::{self, BufRead, Read};
+
+use bytes::{Buf, Bytes};
+use quick_xml::NsReader;
+use quick_xml::events::Event;
+use tokio::sync::mpsc;
+
+use super::client::Client;
+use super::fault::{Fault, is_logged_out};
+use super::property::Object;
+use super::soap::{Body, MoRef, Tree, Value, not_soap};
+use crate::config::Secret;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How many objects the server is asked for at a time. Servers give fewer where they like.
+const PAGE: u32 = 250;
+
+/// Pieces of a reply that wait for the parser, and objects that wait for their taker.
+const QUEUE: usize = 16;
+
+/// Longest text or tag in a reply, in bytes.
+const LONGEST: usize = 16 << 20;
+
+/// Adds the size of a page.
+pub(super) fn page_options(body: Body) -> Body {
+    body.open("options", None).text("maxObjects", PAGE).close("options")
+}
+
+/// Takes each object of a retrieval; false for no more.
+pub(super) type Take = Box<dyn FnMut(Object) -> Result<bool> + Send>;
+
+/// What a page ended with.
+struct Page {
+    take: Take,
+    /// Objects on it.
+    seen: usize,
+    /// What asks for the next one.
+    token: Option<String>,
+    /// Whether no more are wanted.
+    enough: bool,
+    /// Why it ended before its end.
+    failure: Option<Error>,
+}
+
+impl Client {
+    /// Hands every object of a retrieval to `take`, on a thread that may block. A login that
+    /// turns out to have ended is renewed as long as no object was handed over.
+    ///
+    /// # Errors
+    /// Those of a call, and what `take` says.
+    pub(super) async fn each(&self, collector: &MoRef, body: Body, take: Take) -> Result<()> {
+        let mut cookie = self.cookie(None).await?;
+        let mut take = take;
+        let mut renewed = false;
+        loop {
+            let first = ("RetrievePropertiesEx", body.clone());
+            let page = self.pages(collector, first, &cookie, take).await?;
+            match page.failure {
+                None => return Ok(()),
+                Some(error) if is_logged_out(&error) && page.seen == 0 && !renewed => {
+                    cookie = self.cookie(Some(&cookie)).await?;
+                    renewed = true;
+                    take = page.take;
+                }
+                Some(error) if is_logged_out(&error) && page.seen > 0 => {
+                    let words = "the login ended in the middle of the list";
+                    return Err(Error::new(ErrorKind::Unavailable, words)
+                        .with_source(error)
+                        .with_hint("run it again"));
+                }
+                Some(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads pages until the last, or until one fails.
+    async fn pages(
+        &self,
+        collector: &MoRef,
+        first: (&str, Body),
+        cookie: &Secret,
+        take: Take,
+    ) -> Result<Page> {
+        let mut page = self.page(collector, first, cookie, take).await?;
+        while let Some(token) = page.token.take() {
+            let body = Body::new().text("token", token);
+            if page.enough {
+                // The rest is not wanted; the server need not keep it.
+                let _ = self.call("CancelRetrievePropertiesEx", collector, body).await;
+                break;
+            }
+            let seen = page.seen;
+            let next = ("ContinueRetrievePropertiesEx", body);
+            page = self.page(collector, next, cookie, page.take).await?;
+            page.seen += seen;
+        }
+        Ok(page)
+    }
+
+    /// Asks for one page and hands over its objects.
+    async fn page(
+        &self,
+        collector: &MoRef,
+        (method, body): (&str, Body),
+        cookie: &Secret,
+        take: Take,
+    ) -> Result<Page> {
+        let response = self.send(method, collector, &body, Some(cookie)).await?;
+        let place = response.place().to_owned();
+        let mut response = response.expect(&[200, 500])?;
+        let (send, receive) = mpsc::channel(QUEUE);
+        let parser = tokio::task::spawn_blocking(move || Page::read(Chunks::new(receive), take));
+        loop {
+            let chunk = response.chunk().await.transpose();
+            let Some(chunk) = chunk else { break };
+            let last = chunk.is_err();
+            if send.send(chunk).await.is_err() || last {
+                break;
+            }
+        }
+        drop(send);
+        let mut page = parser.await.map_err(|error| {
+            Error::new(ErrorKind::Internal, "read the server's answer").with_source(error)
+        })?;
+        page.failure = page.failure.map(|error| error.with_subject(place));
+        Ok(page)
+    }
+}
+
+impl Page {
+    fn read(chunks: Chunks, take: Take) -> Self {
+        let mut page = Self { take, seen: 0, token: None, enough: false, failure: None };
+        let mut reader = NsReader::from_reader(chunks);
+        if let Err(error) = page.parse(&mut reader) {
+            page.failure = Some(reader.get_mut().error.take().unwrap_or(error));
+        }
+        page
+    }
+
+    /// The objects lie in `Envelope/Body/…Response/returnval`.
+    fn parse(&mut self, reader: &mut NsReader<Chunks>) -> Result<()> {
+        const OBJECTS: usize = 4;
+        let mut tree = Tree::default();
+        let mut buffer = Vec::new();
+        loop {
+            buffer.clear();
+            let event = reader.read_event_into(&mut buffer);
+            let event = event.map_err(|error| {
+                not_soap("the answer is not proper XML").with_source(error.to_string())
+            })?;
+            let ends = match event {
+                Event::Eof => break,
+                Event::End(_) | Event::Empty(_) => true,
+                _ => false,
+            };
+            tree.take(reader, event)?;
+            reader.get_mut().since_event = 0;
+            if !ends || tree.depth() != OBJECTS {
+                continue;
+            }
+            match tree.take_last() {
+                Some(value) if value.name == "objects" => {
+                    tree.forget();
+                    let object = Object::read(value)?;
+                    self.seen += 1;
+                    if !(self.take)(object)? {
+                        self.enough = true;
+                        return Ok(());
+                    }
+                }
+                Some(value) if value.name == "token" => self.token = Some(value.text),
+                Some(other) => tree.put_back(other),
+                None => {}
+            }
+        }
+        check_end(tree.done)
+    }
+}
+
+/// What is left of a message once its objects were taken out: nothing, or a fault.
+fn check_end(message: Option<Value>) -> Result<()> {
+    let message = message.ok_or_else(|| not_soap("the answer is no XML document"))?;
+    let body = message.child("Body").and_then(|body| body.children.first());
+    match body {
+        Some(fault) if fault.name == "Fault" => {
+            Err(Fault::of_soap(fault).into_error("RetrievePropertiesEx was refused"))
+        }
+        Some(_) => Ok(()),
+        None => Err(not_soap("the answer is no SOAP message")),
+    }
+}
+
+/// A reply as it comes in, for a parser that blocks.
+struct Chunks {
+    receive: mpsc::Receiver<Result<Bytes>>,
+    now: Bytes,
+    error: Option<Error>,
+    /// Bytes since the parser last made something of them.
+    since_event: usize,
+}
+
+impl Chunks {
+    fn new(receive: mpsc::Receiver<Result<Bytes>>) -> Self {
+        Self { receive, now: Bytes::new(), error: None, since_event: 0 }
+    }
+}
+
+impl BufRead for Chunks {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.since_event > LONGEST {
+            self.error = Some(not_soap("the answer holds a text or a tag that is too long"));
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        while self.now.is_empty() {
+            match self.receive.blocking_recv() {
+                Some(Ok(bytes)) => self.now = bytes,
+                Some(Err(error)) => {
+                    self.error = Some(error);
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                None => break,
+            }
+        }
+        Ok(&self.now)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.now.advance(count);
+        self.since_event += count;
+    }
+}
+
+impl Read for Chunks {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(out)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
