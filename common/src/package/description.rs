@@ -36,7 +36,7 @@ pub enum DiskData {
 
 /// Controllers of a machine as they are met, named by kind and number.
 #[derive(Debug, Default)]
-pub(super) struct Controllers(pub Vec<Controller>);
+pub(crate) struct Controllers(pub Vec<Controller>);
 
 impl Controllers {
     /// The identifier of controller `bus` of a kind: `scsi0`. Added where it was not known yet.
@@ -60,14 +60,14 @@ impl Controllers {
 }
 
 /// Numbers the disks of a machine `disk0` … in the order they have now.
-pub(super) fn number_disks(machine: &mut Machine) {
+pub(crate) fn number_disks(machine: &mut Machine) {
     for (at, disk) in machine.disks.iter_mut().enumerate() {
         disk.id = format!("disk{at}");
     }
 }
 
 /// A MAC address in lower case with colons; anything else that is no MAC address is `None`.
-pub(super) fn mac(text: &str) -> Option<String> {
+pub(crate) fn mac(text: &str) -> Option<String> {
     let digits: String =
         text.trim().chars().filter(|c| !matches!(c, ':' | '-' | '.')).collect::<String>();
     if digits.len() != 12 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -79,7 +79,7 @@ pub(super) fn mac(text: &str) -> Option<String> {
 }
 
 /// A UUID in lower case with dashes, from any of its spellings (VMware's `56 4d … -…`, braces).
-pub(super) fn uuid(text: &str) -> Option<String> {
+pub(crate) fn uuid(text: &str) -> Option<String> {
     let digits: String =
         text.chars().filter(|c| !matches!(c, ' ' | '-' | '{' | '}')).collect::<String>();
     if digits.len() != 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {

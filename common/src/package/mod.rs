@@ -14,5 +14,6 @@ pub mod vmx;
 mod xml;
 mod xml_text;
 
+pub(crate) use self::description::{Controllers, mac, number_disks, uuid};
 pub use self::description::{Description, DiskData, DiskFile};
 pub use self::xml::LARGEST_DESCRIPTION;

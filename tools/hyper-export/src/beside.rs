@@ -65,7 +65,10 @@ pub fn read_nvram(name: &str, file: &dyn ReadAt) -> Result<Vec<u8>> {
 
 /// The file of the firmware variables, named in the machine's description.
 pub fn nvram_file(plan: &mut MachinePlan, nvram: Option<(String, Vec<u8>)>) -> Option<SmallFile> {
-    let (name, bytes) = nvram?;
+    let Some((name, bytes)) = nvram else {
+        plan.machine.firmware.nvram_file = None;
+        return None;
+    };
     let suffix = Path::new(&name).extension().map_or("nvram".into(), |s| s.to_string_lossy());
     let file = format!("{}.{suffix}", plan.stem);
     plan.machine.firmware.nvram_file = Some(file.clone());

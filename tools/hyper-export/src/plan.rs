@@ -211,6 +211,11 @@ fn plan_disk(
     stem: &str,
 ) -> Result<PlannedDisk> {
     let info = source.disks()[index].clone();
+    if let Some(why) = &info.refusal {
+        return Err(Error::unsupported(format!("the disk cannot be exported: {why}"))
+            .with_subject(info.name)
+            .with_hint(format!("--exclude-disk {} leaves it out", info.id)));
+    }
     let format = request.format.image();
     let file_name = match &request.to {
         To::File(path) if request.format != TargetFormat::Ova => {

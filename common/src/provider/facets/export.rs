@@ -199,6 +199,8 @@ pub struct DiskInfo {
     /// Changes whenever the disk's content may have changed: binds partial files to it. `None`
     /// where nothing proves that a later run reads the same.
     pub identity: Option<String>,
+    /// Why it cannot be read, as a clause; it can be left out.
+    pub refusal: Option<String>,
     /// When the disk was last changed, in seconds since 1970; 0 where the platform does not say.
     pub modified_seconds: i64,
 }

@@ -117,6 +117,7 @@ impl Opener<'_> {
             seek: Seek::Ranges,
             format: Some(format),
             identity: Some(self.identity(&opened, name)),
+            refusal: None,
             modified_seconds: opened.modified_seconds(),
         };
         let alone = info.backing.is_none() && info.extent_files.is_empty();
@@ -181,6 +182,7 @@ fn blank(disk: &MachineDisk, source: &FileBytes) -> OpenDisk {
         seek: Seek::Ranges,
         format: None,
         identity: Some(format!("{}#{}", source.identity(), disk.id)),
+        refusal: None,
         modified_seconds: source.identity().modified_seconds,
     };
     OpenDisk { info, image: None, whole: None, opened: OpenedFiles::default() }

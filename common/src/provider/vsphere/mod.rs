@@ -4,13 +4,21 @@
 mod auth;
 mod client;
 mod config;
+mod datastore;
+mod export;
 mod fault;
 mod inventory;
+mod lease;
+mod machine;
+mod moment;
 mod names;
+mod nfc;
 mod property;
+mod reclaim;
 mod record;
 mod resolve;
 mod session;
+mod snapshot;
 mod soap;
 mod stream;
 mod task;
@@ -82,10 +90,10 @@ impl Provider for Vsphere {
     }
 
     fn export(&self) -> Option<&dyn Export> {
-        None
+        Some(self)
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {
-        None
+        Some(self)
     }
 }
