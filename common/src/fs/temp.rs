@@ -193,6 +193,17 @@ impl Claim {
     /// `Unsupported` where the file system cannot rename without replacing; what the operating
     /// system said otherwise. Until the rename nothing is lost: partial file and state stay.
     pub fn commit(&self, file: &File, overwrite: bool) -> Result<()> {
+        self.name(file, overwrite)?;
+        self.forget();
+        Ok(())
+    }
+
+    /// [`Claim::commit`] without the last step: the state stays, as a sign that the file was named
+    /// by a run that is not over.
+    ///
+    /// # Errors
+    /// Those of [`Claim::commit`].
+    pub fn name(&self, file: &File, overwrite: bool) -> Result<()> {
         let target = &self.target;
         let partial = target.partial_path();
         let subject = || target.path.display().to_string();
@@ -204,10 +215,13 @@ impl Claim {
             rename_without_replacing(&partial, &target.path)
         };
         renamed.map_err(|e| e.with_subject(subject()))?;
-        sync_folder(parent_of(&target.path))?;
-        // A stale state beside a committed file does no harm: it is bound to a partial file.
-        let _ = remove(&target.state_path());
-        Ok(())
+        sync_folder(parent_of(&target.path))
+    }
+
+    /// Removes the state. A stale one beside a named file does no harm: it is bound to what the
+    /// file was.
+    pub fn forget(&self) {
+        let _ = remove(&self.target.state_path());
     }
 
     /// Removes the partial file and the state. Answers with what could not be removed.

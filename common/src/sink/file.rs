@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -19,7 +19,15 @@ pub struct FileSink {
     file: Arc<File>,
     path: PathBuf,
     overwrite: bool,
-    claim: Mutex<Option<Claim>>,
+    /// Whether the state outlives the naming, until [`Sink::settle`].
+    hold: bool,
+    claim: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    claim: Option<Claim>,
+    named: bool,
 }
 
 impl FileSink {
@@ -45,16 +53,39 @@ impl FileSink {
     ) -> Result<std::result::Result<Self, Claim>> {
         let Some(file) = claim.resume()? else { return Ok(Err(claim)) };
         let failed = |error| Error::io("reuse the partial file", error);
-        if file.metadata().map_err(failed)?.len() < written {
+        let len = file.metadata().map_err(failed)?.len();
+        if len < written {
             return Ok(Err(claim));
         }
-        file.set_len(written).map_err(failed)?;
+        // A file that is whole keeps the time by which it is known.
+        if len > written {
+            file.set_len(written).map_err(failed)?;
+        }
         Ok(Ok(Self::of(file, claim, overwrite)))
+    }
+
+    /// The file that an earlier run wrote and named, but did not settle.
+    ///
+    /// # Errors
+    /// What the operating system said.
+    pub fn named(claim: Claim) -> Result<Self> {
+        let path = claim.target().path();
+        let file = File::open(path).map_err(|error| Error::io("open", error))?;
+        let mut sink = Self::of(file, claim, false);
+        sink.claim.get_mut().unwrap_or_else(PoisonError::into_inner).named = true;
+        Ok(sink.held())
+    }
+
+    /// The same, with a state that outlives the naming until [`Sink::settle`].
+    #[must_use]
+    pub fn held(self) -> Self {
+        Self { hold: true, ..self }
     }
 
     fn of(file: File, claim: Claim, overwrite: bool) -> Self {
         let path = claim.target().path().to_path_buf();
-        Self { file: Arc::new(file), path, overwrite, claim: Mutex::new(Some(claim)) }
+        let claim = Mutex::new(Held { claim: Some(claim), named: false });
+        Self { file: Arc::new(file), path, overwrite, hold: false, claim }
     }
 
     /// The final path.
@@ -78,8 +109,8 @@ impl FileSink {
         error
     }
 
-    fn take_claim(&self) -> Option<Claim> {
-        self.claim.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn claim(&self) -> MutexGuard<'_, Held> {
+        self.claim.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,17 +159,32 @@ impl Sink for FileSink {
     }
 
     fn commit(&self) -> Result<()> {
-        let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = &*claim {
-            held.commit(&self.file, self.overwrite)?;
+        let mut held = self.claim();
+        if let (Some(claim), false) = (&held.claim, held.named) {
+            // Held on to after a failure, so that it can still be aborted.
+            claim.name(&self.file, self.overwrite)?;
+            held.named = true;
         }
-        // Held on to after a failure, so that it can still be aborted.
-        *claim = None;
+        drop(held);
+        if !self.hold {
+            self.settle();
+        }
         Ok(())
     }
 
+    fn settle(&self) {
+        let mut held = self.claim();
+        if held.named
+            && let Some(claim) = held.claim.take()
+        {
+            claim.forget();
+        }
+    }
+
     fn abort(&self) -> Option<String> {
-        self.take_claim().and_then(Claim::discard)
+        let mut held = self.claim();
+        let claim = held.claim.take()?;
+        if held.named { None } else { claim.discard() }
     }
 }
 

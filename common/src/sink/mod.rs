@@ -51,7 +51,11 @@ pub trait Sink: std::fmt::Debug + Send + Sync {
     /// `Io`; `Conflict` where the final name appeared meanwhile and may not be replaced.
     fn commit(&self) -> Result<()>;
 
-    /// Removes what was written. Never fails: what remains is named in the answer.
+    /// Forgets what a later run would need to know this artifact for one that was named by a run
+    /// which did not end. To be called once everything that belongs together has its name.
+    fn settle(&self) {}
+
+    /// Removes what was written, unless it has its final name. Never fails: what remains is named in the answer.
     fn abort(&self) -> Option<String>;
 }
 

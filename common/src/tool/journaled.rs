@@ -67,8 +67,17 @@ impl JournaledRun {
         }
         let path = absolute(Path::new(&artifact.path));
         self.run.artifact(&ArtifactEntry { path: path.display().to_string(), ..artifact })?;
-        let partial = Target::new(&path)?.partial_path();
-        if self.made().remove(&partial) {
+        self.settled(&Target::new(&path)?)
+    }
+
+    /// Says that nothing but the artifact itself remains at `place`. While a state stands there
+    /// nothing is said: a sudden end would leave it.
+    ///
+    /// # Errors
+    /// Those of the journal.
+    pub fn settled(&self, place: &Target) -> Result<()> {
+        let partial = absolute(&place.partial_path());
+        if !has_state(&partial) && self.made().remove(&partial) {
             self.run.committed(&Thing::File { path: partial })?;
         }
         Ok(())

@@ -12,7 +12,7 @@ use super::{
     State, SumKind, Target,
 };
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::fs::{Claim, Target as Place, write_atomic};
+use crate::fs::{Claim, SourceIdentity, Target as Place, write_atomic};
 use crate::image::{Image, ImageFormat, Layout, NoSiblings, Variant, WriteOptions, registry, vmdk};
 use crate::progress::{DiskEnd, DiskProgress, Phase};
 use crate::provider::ExtentStream;
@@ -137,8 +137,8 @@ impl Engine {
         let begun = match to {
             Destination::Sink(sink) => Begun::anew(sink, None),
             Destination::File(path) => {
-                let (recipe, overwrite) = (recipe.clone(), plan.overwrite);
-                let mut begun = blocking(move || begin_file(&path, overwrite, &recipe)).await?;
+                let (recipe, plan) = (recipe.clone(), plan.clone());
+                let mut begun = blocking(move || begin_file(&path, &plan, &recipe)).await?;
                 // Without a proof that the source is the same no state is worth storing.
                 begun.file = begun.file.filter(|_| source.identity.is_some());
                 begun
@@ -190,7 +190,7 @@ impl Engine {
         }
         let (done, reused_bytes) = match from {
             Some(Progress::Complete(done)) => {
-                let Complete { size, sum, content, data_bytes } = done;
+                let Complete { size, sum, content, data_bytes, .. } = done;
                 (DiskDone { content, sum, size, data_bytes }, source.capacity)
             }
             Some(Progress::Part(from)) => {
@@ -206,15 +206,15 @@ impl Engine {
             }
         };
         if let Some(place) = file.filter(|_| plan.hold && reused_bytes < source.capacity) {
-            let complete = Complete {
-                size: done.size,
-                sum: done.sum.clone(),
-                content: done.content.clone(),
-                data_bytes: done.data_bytes,
-            };
-            let sink = sink.clone();
-            let state = recipe.state(Progress::Complete(complete));
-            blocking(move || sink.sync().and_then(|()| place.store(&state))).await?;
+            let (sink, done, recipe) = (sink.clone(), done.clone(), recipe.clone());
+            blocking(move || {
+                sink.sync()?;
+                let DiskDone { content, sum, size, data_bytes } = done;
+                let file = place.partial_identity()?;
+                let complete = Complete { size, sum, content, data_bytes, file };
+                place.store(&recipe.state(Progress::Complete(complete)))
+            })
+            .await?;
         }
         let mut findings = Vec::new();
         if plan.verify {
@@ -333,6 +333,17 @@ impl StateFile {
         write_atomic(&self.0, &state.to_bytes()?, 0o600)
     }
 
+    fn load(&self) -> Option<State> {
+        std::fs::read(&self.0).ok().and_then(|bytes| State::from_bytes(&bytes))
+    }
+
+    fn partial_identity(&self) -> Result<SourceIdentity> {
+        let place = Place::of_temporary(&self.0).ok_or_else(|| {
+            Error::new(ErrorKind::Internal, "the state file has a name that is none")
+        })?;
+        SourceIdentity::of_path(&place.partial_path())
+    }
+
     fn can_go_on(&self) -> bool {
         self.0.exists()
     }
@@ -359,28 +370,43 @@ impl Begun {
     }
 }
 
-fn begin_file(path: &std::path::Path, overwrite: bool, recipe: &Recipe) -> Result<Begun> {
+fn begin_file(path: &Path, plan: &ImagePlan, recipe: &Recipe) -> Result<Begun> {
     let place = Place::new(path)?;
     let subject = || path.display().to_string();
-    if place.exists() && !overwrite {
-        return Err(Error::conflict("the file exists")
-            .with_subject(subject())
-            .with_hint("give --overwrite to replace it, or another name"));
+    let file = StateFile(place.state_path());
+    if place.exists() && !plan.overwrite {
+        let Some(done) = named_before(&place, recipe) else {
+            return Err(Error::conflict("the file exists")
+                .with_subject(subject())
+                .with_hint("give --overwrite to replace it, or another name"));
+        };
+        let sink = FileSink::named(place.claim()?).subject(subject)?;
+        let from = Some(Progress::Complete(done));
+        return Ok(Begun { sink: Arc::new(sink), file: Some(file), from });
     }
     let mut claim = place.claim()?;
-    let file = StateFile(place.state_path());
-    let state = std::fs::read(&file.0).ok().and_then(|bytes| State::from_bytes(&bytes));
-    if let Some(state) = state.filter(|state| recipe.fits(state)) {
-        match go_on(claim, overwrite, &state)? {
+    let hold = |sink: FileSink| if plan.hold { sink.held() } else { sink };
+    if let Some(state) = file.load().filter(|state| recipe.fits(state)) {
+        match go_on(claim, plan.overwrite, &state)? {
             Ok(sink) => {
                 let from = Some(state.progress);
-                return Ok(Begun { sink: Arc::new(sink), file: Some(file), from });
+                return Ok(Begun { sink: Arc::new(hold(sink)), file: Some(file), from });
             }
             Err(back) => claim = back,
         }
     }
-    let sink = FileSink::create(claim, overwrite).subject(subject)?;
+    let sink = hold(FileSink::create(claim, plan.overwrite).subject(subject)?);
     Ok(Begun::anew(Arc::new(sink), Some(file)))
+}
+
+/// What stands under the final name, if a run with the same source and plan gave it that name and
+/// was ended before all that belongs to it had theirs.
+fn named_before(place: &Place, recipe: &Recipe) -> Option<Complete> {
+    let state = StateFile(place.state_path()).load().filter(|state| recipe.fits(state))?;
+    let Progress::Complete(done) = state.progress else { return None };
+    let is_plain = std::fs::symlink_metadata(place.path()).is_ok_and(|found| found.is_file());
+    let same = is_plain && SourceIdentity::of_path(place.path()).is_ok_and(|it| it == done.file);
+    same.then_some(done)
 }
 
 fn go_on(
@@ -420,6 +446,17 @@ impl ImagePlan {
         path.with_file_name(name)
     }
 
+    /// Whether the image at `path` was written by the same plan from the same source, and named by
+    /// a run that was ended before it had named all that belongs to it.
+    pub fn was_named(&self, source: &ImageSource<'_>, path: &Path) -> bool {
+        let (plan, path) = match self.flat() {
+            Some((raw, _)) => (raw, self.data_file(path)),
+            None => (self.clone(), path.to_path_buf()),
+        };
+        let recipe = Recipe::new(source, &plan);
+        Place::new(&path).is_ok_and(|place| named_before(&place, &recipe).is_some())
+    }
+
     /// Whether the image can go into a pipe.
     ///
     /// # Errors
@@ -448,5 +485,10 @@ impl WrittenImage {
     /// `Conflict` where the name was taken meanwhile; `Io`.
     pub fn commit(&self) -> Result<()> {
         self.sink.commit()
+    }
+
+    /// All that belongs together has its name: see [`Sink::settle`].
+    pub fn settle(&self) {
+        self.sink.settle();
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::content::ContentSum;
 use crate::error::Result;
+use crate::fs::SourceIdentity;
 
 /// A point from which a disk goes on. Everything before `position` is durable in the partial file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,10 +59,12 @@ pub struct Complete {
     pub content: Option<super::content::Content>,
     /// Guest bytes that were neither hole nor zero.
     pub data_bytes: u64,
+    /// The file, by which it is known again under its final name.
+    pub file: SourceIdentity,
 }
 
 /// Version tag at the front of a state file; another one is not read.
-const TAG: &[u8; 8] = b"hyperst1";
+const TAG: &[u8; 8] = b"hyperst2";
 
 impl State {
     /// The bytes of a state file, with a checksum so that a torn file is not believed.

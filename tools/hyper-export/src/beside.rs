@@ -28,13 +28,16 @@ pub struct SmallFile {
 }
 
 impl SmallFile {
-    /// Writes it under its final name.
+    /// Writes it under its final name. Where an earlier run is gone on with (`resumed`), the same
+    /// bytes may be there already.
     ///
     /// # Errors
     /// `Conflict` where the name is taken and may not be replaced; `Io`.
-    pub fn write(&self, overwrite: bool) -> Result<Artifact> {
+    pub fn write(&self, overwrite: bool, resumed: bool) -> Result<Artifact> {
         let subject = || self.path.display().to_string();
-        write_small(&self.path, &self.bytes, overwrite)?;
+        if !(resumed && self.is_there()) {
+            write_small(&self.path, &self.bytes, overwrite)?;
+        }
         let mut sum = Summer::new(SumKind::Sha256);
         sum.update(&self.bytes);
         Ok(Artifact {
@@ -46,6 +49,11 @@ impl SmallFile {
             checksum: Some(sum.finish().to_string()),
             verified: false,
         })
+    }
+
+    fn is_there(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|it| it.len() == self.bytes.len() as u64)
+            && std::fs::read(&self.path).is_ok_and(|bytes| bytes == self.bytes)
     }
 }
 

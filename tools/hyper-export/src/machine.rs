@@ -115,20 +115,25 @@ impl Shared {
             warnings: Vec::new(),
             error: None,
         };
+        plan.resumed = self.was_cut_short(source, &plan);
         if self.request.manifest {
-            self.check_free(std::iter::once(manifest_path(&plan)))?;
+            self.check_free(&plan, std::iter::once(manifest_path(&plan)))?;
         }
         self.begin(source, &plan, origin).await?;
-        match self.request.format {
+        let written = match self.request.format {
             TargetFormat::Image(_) => self.write_disks(source, &mut plan, &mut record).await?,
             TargetFormat::Ovf => self.write_ovf(source, &mut plan, &mut record).await?,
-            TargetFormat::Ova => self.write_ova(source, &mut plan, &mut record).await?,
-        }
+            TargetFormat::Ova => {
+                self.write_ova(source, &mut plan, &mut record).await?;
+                Vec::new()
+            }
+        };
         plan.warnings.extend(source.notes());
         if self.request.manifest {
             let file = manifest_file(&plan, origin.provider, &origin.id.0, &record.artifacts)?;
-            self.write_small(&file, &mut record)?;
+            self.write_small(&plan, &file, &mut record)?;
         }
+        self.settle(&plan, &written)?;
         record.written_bytes = record.artifacts.iter().map(|file| file.size_bytes).sum();
         record.seconds = began.elapsed().as_secs_f64();
         record.warnings.clone_from(&plan.warnings);
@@ -160,7 +165,7 @@ impl Shared {
     /// Whether the files of disks and package may be made, before anything is made elsewhere for
     /// them.
     fn check_disks_free(&self, plan: &MachinePlan) -> Result<()> {
-        if self.request.to_pipe() || self.request.write.overwrite {
+        if self.request.to_pipe() || self.request.write.overwrite || plan.resumed {
             return Ok(());
         }
         let files: Vec<_> = match &plan.package {
@@ -171,6 +176,30 @@ impl Shared {
             true => Err(taken(path)),
             false => Ok(()),
         })
+    }
+
+    /// Whether a disk of the plan has its name from a run that could not name everything.
+    fn was_cut_short(&self, source: &dyn ExportSource, plan: &MachinePlan) -> bool {
+        let named = |disk: &PlannedDisk| {
+            let path = plan.folder.join(&disk.file_name);
+            disk.plan.was_named(&image_source(source, disk), &path)
+        };
+        let to_files = !self.request.to_pipe() && plan.package.is_none();
+        to_files && !self.request.write.overwrite && plan.disks.iter().any(named)
+    }
+
+    /// Everything has its name.
+    fn settle(&self, plan: &MachinePlan, written: &[WrittenImage]) -> Result<()> {
+        for (disk, image) in plan.disks.iter().zip(written) {
+            image.settle();
+            if let Some(run) = &self.run
+                && !self.request.to_pipe()
+            {
+                let path = plan.folder.join(&disk.file_name);
+                run.settled(&Place::new(&disk.plan.data_file(&path))?)?;
+            }
+        }
+        Ok(())
     }
 
     fn make_folder(&self, folder: &Path) -> Result<()> {
@@ -185,19 +214,20 @@ impl Shared {
         source: &dyn ExportSource,
         plan: &mut MachinePlan,
         record: &mut Exported,
-    ) -> Result<()> {
+    ) -> Result<Vec<WrittenImage>> {
         let mut small = Vec::new();
         if !self.request.to_pipe() {
             small.extend(nvram_file(plan, nvram_of(source)?));
             small.extend([machine_file(plan)?, domain_file(plan)]);
         }
-        self.check_free(plan.disks.iter().map(|disk| plan.folder.join(&disk.file_name)))?;
-        self.check_free(small.iter().map(|file| file.path.clone()))?;
+        self.check_free(plan, plan.disks.iter().map(|disk| plan.folder.join(&disk.file_name)))?;
+        self.check_free(plan, small.iter().map(|file| file.path.clone()))?;
         let written = self.copy_disks(source, plan).await?;
         source.still_same().await.inspect_err(|_| discard(&written))?;
         self.reporter.phase(Phase::Finish);
         self.name_disks(plan, &written, record)?;
-        small.iter().try_for_each(|file| self.write_small(file, record))
+        small.iter().try_for_each(|file| self.write_small(plan, file, record))?;
+        Ok(written)
     }
 
     /// Writes all disks of the plan, several at once, each to its file or all to the pipe. None is
@@ -290,18 +320,23 @@ impl Shared {
                     bytes: file.bytes.clone(),
                     role: "descriptor",
                 };
-                self.write_small(&small, record)?;
+                self.write_small(plan, &small, record)?;
             }
         }
         Ok(())
     }
 
     /// Writes a small file and notes it.
-    pub fn write_small(&self, file: &SmallFile, record: &mut Exported) -> Result<()> {
+    pub fn write_small(
+        &self,
+        plan: &MachinePlan,
+        file: &SmallFile,
+        record: &mut Exported,
+    ) -> Result<()> {
         if let Some(run) = &self.run {
             run.making_file(&Place::new(&file.path)?)?;
         }
-        let artifact = file.write(self.request.write.overwrite)?;
+        let artifact = file.write(self.request.write.overwrite, plan.resumed)?;
         self.note(artifact, record)
     }
 
@@ -323,15 +358,20 @@ impl Shared {
     }
 
     /// Whether names are free: neither taken by another machine of this run nor, unless they may be
-    /// replaced, by a file.
-    pub fn check_free(&self, paths: impl Iterator<Item = PathBuf>) -> Result<()> {
+    /// replaced or an earlier run is gone on with, by a file.
+    pub fn check_free(
+        &self,
+        plan: &MachinePlan,
+        paths: impl Iterator<Item = PathBuf>,
+    ) -> Result<()> {
         if self.request.to_pipe() {
             return Ok(());
         }
         let mut names = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         for path in paths {
             let subject = path.display().to_string();
-            if !self.request.write.overwrite && Place::new(&path)?.exists() {
+            let may_be_there = self.request.write.overwrite || plan.resumed;
+            if !may_be_there && Place::new(&path)?.exists() {
                 return Err(taken(&path));
             }
             if !names.insert(path) {

@@ -36,14 +36,14 @@ impl Shared {
         source: &dyn ExportSource,
         plan: &mut MachinePlan,
         record: &mut Exported,
-    ) -> Result<()> {
+    ) -> Result<Vec<WrittenImage>> {
         let nvram = self.nvram_part(source, plan)?;
         let machine = machine_file(plan)?;
         let names = [format!("{}.ovf", plan.stem), format!("{}.mf", plan.stem)];
         let small = names.iter().map(String::as_str).chain(nvram.iter().map(|p| p.name.as_str()));
         let disks = plan.disks.iter().map(|disk| disk.file_name.as_str());
-        self.check_free(small.chain(disks).map(|name| plan.folder.join(name)))?;
-        self.check_free(std::iter::once(machine.path.clone()))?;
+        self.check_free(plan, small.chain(disks).map(|name| plan.folder.join(name)))?;
+        self.check_free(plan, std::iter::once(machine.path.clone()))?;
         let written = self.copy_disks(source, plan).await?;
         if let Err(error) = source.still_same().await {
             written.iter().for_each(|image| drop(image.discard()));
@@ -65,14 +65,16 @@ impl Shared {
         }
         let ovf = Part { name: names[0].clone(), bytes: ovf.into_bytes(), role: "ovf" };
         self.write_part(plan, ovf, record)?;
-        self.write_small(&machine, record)?;
+        self.write_small(plan, &machine, record)?;
         let text = manifest.to_text().into_bytes();
-        self.write_part(plan, Part { name: names[1].clone(), bytes: text, role: "mf" }, record)
+        self.write_part(plan, Part { name: names[1].clone(), bytes: text, role: "mf" }, record)?;
+        Ok(written)
     }
 
     fn write_part(&self, plan: &MachinePlan, part: Part, record: &mut Exported) -> Result<()> {
         let path = plan.folder.join(&part.name);
-        self.write_small(&SmallFile { path, bytes: part.bytes, role: part.role }, record)
+        let file = SmallFile { path, bytes: part.bytes, role: part.role };
+        self.write_small(plan, &file, record)
     }
 
     fn nvram_part(
@@ -186,7 +188,7 @@ impl Shared {
     fn package_sink(&self, plan: &MachinePlan) -> Result<Arc<dyn Sink>> {
         match &plan.package {
             Some(path) if self.request.to != To::Pipe => {
-                self.check_free(std::iter::once(path.clone()))?;
+                self.check_free(plan, std::iter::once(path.clone()))?;
                 self.file_sink(path)
             }
             _ => Ok(Arc::new(PipeSink::stdout()?)),

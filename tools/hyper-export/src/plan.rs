@@ -28,6 +28,9 @@ pub struct MachinePlan {
     pub package: Option<PathBuf>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// Whether an earlier run with the same source and request was ended while it named the files:
+    /// those that have their names are kept.
+    pub resumed: bool,
 }
 
 /// One disk's export.
@@ -83,7 +86,7 @@ impl MachinePlan {
             warnings.push("the state of its TPM cannot be carried over".into());
         }
         let (folder, package) = places(request, &stem);
-        let plan = Self { stem, machine, disks, folder, package, warnings };
+        let plan = Self { stem, machine, disks, folder, package, warnings, resumed: false };
         plan.check_target(request)?;
         Ok(plan)
     }

@@ -7,6 +7,7 @@ mod faults;
 mod flags;
 mod formats;
 mod many;
+mod naming;
 mod pipes;
 mod resume;
 mod user;
