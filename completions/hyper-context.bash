@@ -26,6 +26,9 @@ _hyper__context() {
             hyper__context,list)
                 cmd="hyper__context__subcmd__list"
                 ;;
+            hyper__context,logout)
+                cmd="hyper__context__subcmd__logout"
+                ;;
             hyper__context,remove)
                 cmd="hyper__context__subcmd__remove"
                 ;;
@@ -42,7 +45,7 @@ _hyper__context() {
 
     case "${cmd}" in
         hyper__context)
-            opts="-h -V --help --version list add use remove test capabilities"
+            opts="-h -V --help --version list add use remove test logout capabilities"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -56,7 +59,7 @@ _hyper__context() {
             return 0
             ;;
         hyper__subcmd__context__subcmd__add)
-            opts="-o -q -v -h --provider --path --title --use --output --quiet --verbose --help"
+            opts="-o -q -v -h --provider --path --url --user --datacenter --ca-file --thumbprint --insecure --password-fd --password-file --password-command --title --use --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -67,6 +70,38 @@ _hyper__context() {
                     return 0
                     ;;
                 --path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --datacenter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --thumbprint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-fd)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-command)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -113,6 +148,28 @@ _hyper__context() {
             ;;
         hyper__subcmd__context__subcmd__list)
             opts="-o -h --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hyper__subcmd__context__subcmd__logout)
+            opts="-o -q -v -h --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

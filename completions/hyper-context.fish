@@ -32,6 +32,7 @@ complete -c hyper-context -n "__fish_hyper_context_needs_command" -f -a "add" -d
 complete -c hyper-context -n "__fish_hyper_context_needs_command" -f -a "use" -d 'Make a context the current one'
 complete -c hyper-context -n "__fish_hyper_context_needs_command" -f -a "remove" -d 'Remove a context from the configuration'
 complete -c hyper-context -n "__fish_hyper_context_needs_command" -f -a "test" -d 'Check that contexts answer'
+complete -c hyper-context -n "__fish_hyper_context_needs_command" -f -a "logout" -d 'End the login that is kept for a context'
 complete -c hyper-context -n "__fish_hyper_context_needs_command" -f -a "capabilities" -d 'Show what the platform of a context can do'
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand list" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
@@ -45,6 +46,14 @@ complete -c hyper-context -n "__fish_hyper_context_using_subcommand list" -s h -
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l provider -d 'Platform that the context is on' -r -f -a "local\t''
 vsphere\t''"
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l path -d 'Folder that holds the machines; without it, the current directory of each run' -r -F
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l url -d 'Address of the server, such as https://vc.example.com/sdk' -r
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l user -d 'Who logs in, such as svc@vsphere.local' -r
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l datacenter -d 'Datacenter that lists are confined to and that relative paths start at' -r
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l ca-file -d 'PEM file of authorities to believe instead of the system\'s; may be repeated' -r -F
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l thumbprint -d 'Believe only the certificate with this SHA-256 or SHA-1' -r
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l password-fd -d 'Read the password from this file descriptor and keep it in a file of its own' -r
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l password-file -d 'Read the password from this file at each login; only its owner may read it' -r -F
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l password-command -d 'Run this shell command at each login; it prints the password' -r
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l title -d 'Describe the context in lists' -r
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
@@ -54,6 +63,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l insecure -d 'Believe any certificate'
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l use -d 'Make it the current context'
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
@@ -90,6 +100,17 @@ name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand test" -l all-contexts -d 'Check all contexts'
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand test" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand logout" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand logout" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand logout" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand logout" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand capabilities" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'

@@ -29,6 +29,8 @@ complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -s h -l help -d 'Print h
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -s V -l version -d 'Print version'
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "list" -d 'Show machines'
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "get" -d 'Show all about some machines'
+complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "start" -d 'Switch machines on'
+complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "stop" -d 'Shut machines down'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l match -d 'Show only VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l status -d 'Show only VMs in this state: running, stopped, paused or unknown' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l min-cpus -d 'Show only VMs with at least so many processors' -r
@@ -59,3 +61,31 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -l all-contexts -
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -l wait -d 'Wait until the guest\'s agent (VMware Tools) runs'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l force -d 'Switch off as by pulling the plug, without asking the guest'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'

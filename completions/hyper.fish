@@ -36,17 +36,18 @@ complete -c hyper -n "__fish_hyper_needs_command" -f -a "export" -d 'Export virt
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "history" -d 'Show and clean up after earlier runs'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "image" -d 'Convert, inspect, verify and compare disk images'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "sim" -d 'Simulate platforms, for trying and testing'
-complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List and show virtual machines'
+complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List, show, start and stop virtual machines'
 complete -c hyper -n "__fish_hyper_using_subcommand completion" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand help" -s h -l help -d 'Print help'
-complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test capabilities" -s h -l help -d 'Print help'
-complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test capabilities" -s V -l version -d 'Print version'
-complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test capabilities" -f -a "list" -d 'Show all contexts'
-complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test capabilities" -f -a "add" -d 'Add a context to the configuration'
-complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test capabilities" -f -a "use" -d 'Make a context the current one'
-complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test capabilities" -f -a "remove" -d 'Remove a context from the configuration'
-complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test capabilities" -f -a "test" -d 'Check that contexts answer'
-complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test capabilities" -f -a "capabilities" -d 'Show what the platform of a context can do'
+complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -s h -l help -d 'Print help'
+complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -f -a "list" -d 'Show all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -f -a "add" -d 'Add a context to the configuration'
+complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -f -a "use" -d 'Make a context the current one'
+complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -f -a "remove" -d 'Remove a context from the configuration'
+complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -f -a "test" -d 'Check that contexts answer'
+complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -f -a "logout" -d 'End the login that is kept for a context'
+complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -f -a "capabilities" -d 'Show what the platform of a context can do'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from list" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -59,6 +60,14 @@ complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_sub
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l provider -d 'Platform that the context is on' -r -f -a "local\t''
 vsphere\t''"
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l path -d 'Folder that holds the machines; without it, the current directory of each run' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l url -d 'Address of the server, such as https://vc.example.com/sdk' -r
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l user -d 'Who logs in, such as svc@vsphere.local' -r
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l datacenter -d 'Datacenter that lists are confined to and that relative paths start at' -r
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l ca-file -d 'PEM file of authorities to believe instead of the system\'s; may be repeated' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l thumbprint -d 'Believe only the certificate with this SHA-256 or SHA-1' -r
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l password-fd -d 'Read the password from this file descriptor and keep it in a file of its own' -r
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l password-file -d 'Read the password from this file at each login; only its owner may read it' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l password-command -d 'Run this shell command at each login; it prints the password' -r
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l title -d 'Describe the context in lists' -r
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
@@ -68,6 +77,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l insecure -d 'Believe any certificate'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l use -d 'Make it the current context'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
@@ -104,6 +114,17 @@ name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from test" -l all-contexts -d 'Check all contexts'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from test" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from logout" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from logout" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from logout" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from logout" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from capabilities" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -265,10 +286,12 @@ complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcomm
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get" -s h -l help -d 'Print help'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get" -s V -l version -d 'Print version'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get" -f -a "list" -d 'Show machines'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get" -f -a "get" -d 'Show all about some machines'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -s h -l help -d 'Print help'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -f -a "list" -d 'Show machines'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -f -a "get" -d 'Show all about some machines'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -f -a "start" -d 'Switch machines on'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -f -a "stop" -d 'Shut machines down'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l match -d 'Show only VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l status -d 'Show only VMs in this state: running, stopped, paused or unknown' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l min-cpus -d 'Show only VMs with at least so many processors' -r
@@ -299,3 +322,31 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -l wait -d 'Wait until the guest\'s agent (VMware Tools) runs'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -l force -d 'Switch off as by pulling the plug, without asking the guest'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'

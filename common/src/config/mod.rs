@@ -24,7 +24,7 @@ pub use self::contexts::{ContextConfig, LOCAL, check_name};
 pub use self::defaults::{DESTRUCTIVE, FlagDefaults, known_flags};
 pub use self::edit::ContextDraft;
 use self::file::Document;
-pub use self::govc::GOVC;
+pub use self::govc::{Address, GOVC, split as split_url};
 pub use self::secret::Secret;
 pub use self::server::{Ask, Login, LoginKind, Logins, PasswordSource, Server, Surroundings};
 pub use self::suggest::closest;
@@ -96,7 +96,7 @@ impl Config {
     }
 
     /// The same with what the environment says: the context of govc's variables, and
-    /// `HYPER_PASSWORD_<CONTEXT>` for the contexts of the file. `variable` looks one up.
+    /// `HYPER_<CONTEXT>_PASSWORD` for the contexts of the file. `variable` looks one up.
     #[must_use]
     pub fn with_environment(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         self.govc = govc::server(&variable);
@@ -116,9 +116,9 @@ impl Config {
         self
     }
 
-    /// The logins of this run so far.
-    pub fn logins(&self) -> Vec<Login> {
-        self.surroundings.logins.all()
+    /// The logins of this run, those to come included.
+    pub fn logins_of_run(&self) -> Logins {
+        self.surroundings.logins.clone()
     }
 
     /// The file that holds the password of the context `name`, if there is any: beside the
@@ -158,10 +158,10 @@ impl Config {
     }
 }
 
-/// `HYPER_PASSWORD_` and the name in capitals, other characters than letters and digits as `_`.
+/// `HYPER_<NAME>_PASSWORD`, the name in capitals, other characters than letters and digits as `_`.
 fn password_variable(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    format!("HYPER_PASSWORD_{}", name.chars().map(plain).collect::<String>())
+    format!("HYPER_{}_PASSWORD", name.chars().map(plain).collect::<String>())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::config::Login;
 use crate::error::{Error, ErrorKind, one_line};
 
 /// How a run ended, or that it did not.
@@ -188,6 +189,7 @@ pub(super) enum LineBody {
         thing: Thing,
     },
     Artifact(ArtifactEntry),
+    Login(Login),
     End(EndLine),
     /// A line of a later version.
     #[serde(other)]

@@ -11,6 +11,7 @@ use super::filter::RunFilter;
 use super::journal::is_alive;
 use super::record::RunRecord;
 use super::segment::{self, LONGEST_LINE};
+use crate::config::Login;
 use crate::error::{Error, Result};
 
 /// The runs of a journal that pass a filter, newest begin first, read as they are asked for. What
@@ -34,6 +35,7 @@ struct Pieces {
     end: Option<(jiff::Timestamp, EndLine)>,
     /// Last one first.
     artifacts: Vec<ArtifactEntry>,
+    logins: Vec<Login>,
     /// The last that is known of each thing, last one first.
     things: Vec<(Thing, Action)>,
     known: std::collections::HashSet<Thing>,
@@ -92,6 +94,7 @@ impl Runs {
         match line.body {
             LineBody::End(end) => pieces.end = Some((line.time, end)),
             LineBody::Artifact(artifact) => pieces.artifacts.push(artifact),
+            LineBody::Login(login) => pieces.logins.push(login),
             LineBody::Note { action, thing } if pieces.known.insert(thing.clone()) => {
                 pieces.things.push((thing, action));
             }
@@ -120,6 +123,7 @@ impl Runs {
         pieces.things.retain(|(_, action)| *action == Action::Making);
         pieces.things.reverse();
         pieces.artifacts.reverse();
+        pieces.logins.reverse();
         Ok(RunRecord {
             id,
             tool: begin.tool,
@@ -134,6 +138,7 @@ impl Runs {
             targets: begin.targets,
             request: begin.request,
             artifacts: pieces.artifacts,
+            logins: pieces.logins,
             counts: end.as_ref().map(|end| end.counts),
             read_bytes: end.as_ref().map(|end| end.read_bytes),
             written_bytes: end.as_ref().map(|end| end.written_bytes),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::entry::{ArtifactEntry, Counts, Failure, Outcome, Thing};
+use crate::config::Login;
 use crate::output::{Cell, Column, Record};
 
 /// One run, put together from its lines.
@@ -38,6 +39,8 @@ pub struct RunRecord {
     pub request: Value,
     /// What it finished, in the order in which it did.
     pub artifacts: Vec<ArtifactEntry>,
+    /// How it got into servers, in order.
+    pub logins: Vec<Login>,
     /// What became of the machines or files it was about; nothing where it did not end.
     pub counts: Option<Counts>,
     /// Bytes that were read from sources.

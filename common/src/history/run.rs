@@ -12,6 +12,7 @@ use super::entry::{
 };
 use super::journal::{Journal, lock_path};
 use super::segment;
+use crate::config::Login;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A run that is in the journal and alive. May be used from many threads. Dropped without
@@ -83,6 +84,14 @@ impl Run {
     /// As [`Journal::begin`].
     pub fn artifact(&self, artifact: &ArtifactEntry) -> Result<()> {
         self.write(LineBody::Artifact(artifact.clone()), false)
+    }
+
+    /// Says how the run got into a server.
+    ///
+    /// # Errors
+    /// As [`Journal::begin`].
+    pub fn login(&self, login: &Login) -> Result<()> {
+        self.write(LineBody::Login(login.clone()), false)
     }
 
     /// Ends the run; on the medium when this returns. A second end is ignored.

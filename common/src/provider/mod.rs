@@ -17,6 +17,7 @@ pub use self::facets::export::{
     ByteStream, DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Ledger, Moment,
     Seek, Ties, Transport, Whole, WholeBytes, Wire,
 };
+pub use self::facets::power::{Power, Stop, Switched};
 pub use self::facets::reclaim::{Reclaim, Reclaimed};
 use crate::error::Result;
 use crate::vm::{Vm, VmFilter, VmId};
@@ -51,8 +52,17 @@ pub trait Provider: Debug + Send + Sync {
     /// Getting disks and the machine description out.
     fn export(&self) -> Option<&dyn Export>;
 
+    /// Switching VMs on and off.
+    fn power(&self) -> Option<&dyn Power>;
+
     /// Removing what killed runs left.
     fn reclaim(&self) -> Option<&dyn Reclaim>;
+
+    /// Ends what is kept of the endpoint between runs, a login above all; whether there was any.
+    ///
+    /// # Errors
+    /// Those of reaching the endpoint.
+    async fn log_out(&self) -> Result<bool>;
 }
 
 /// What [`Provider::probe`] learns.

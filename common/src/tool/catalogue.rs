@@ -8,7 +8,7 @@ pub const TOOLS: [(&str, &str); 6] = [
     ("hyper-history", "Show and clean up after earlier runs"),
     ("hyper-image", "Convert, inspect, verify and compare disk images"),
     ("hyper-sim", "Simulate platforms, for trying and testing"),
-    ("hyper-vm", "List and show virtual machines"),
+    ("hyper-vm", "List, show, start and stop virtual machines"),
 ];
 
 /// The summary of the dispatcher itself.

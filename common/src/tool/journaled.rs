@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 use super::Context;
+use crate::config::Logins;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{Folders, Target};
 use crate::history::{ArtifactEntry, Begin, Counts, End, Failure, Journal, Outcome, Run, Thing};
@@ -17,6 +18,7 @@ pub struct JournaledRun {
     pub(super) run: Arc<Run>,
     /// Partial files that were noted and are not known to be gone, absolute.
     made: Mutex<BTreeSet<PathBuf>>,
+    logins: Logins,
 }
 
 impl Context {
@@ -40,7 +42,8 @@ impl Context {
         let begin =
             Begin { tool: tool.into(), request, sources: own(sources), targets: own(targets) };
         let run = journal.begin(begin)?;
-        Ok(JournaledRun { run: Arc::new(run), made: Mutex::default() })
+        let logins = self.config.logins_of_run();
+        Ok(JournaledRun { run: Arc::new(run), made: Mutex::default(), logins })
     }
 }
 
@@ -121,6 +124,9 @@ impl JournaledRun {
     /// Those of the journal.
     pub fn end_with(&self, error: Option<&Error>, counts: Counts, written: u64) -> Result<()> {
         self.note_removed()?;
+        for login in self.logins.all() {
+            self.run.login(&login)?;
+        }
         self.run.end(End {
             outcome: Outcome::of(error),
             error: error.map(Failure::from),

@@ -1,6 +1,7 @@
 //! `hyper context`: the contexts of the configuration file, and whether they answer.
 
 mod args;
+mod password;
 mod record;
 mod request;
 mod run;
@@ -20,6 +21,11 @@ impl Tool for ContextTool {
         Example {
             what: "Give a folder of machines a name and make it the default",
             line: "hyper context add lab --provider local --path /srv/machines --use",
+        },
+        Example {
+            what: "Add a vCenter, its password from a file that is not looked at again",
+            line: "hyper context add prod --provider vsphere --url https://vc.example.com/sdk \
+                   --user svc --password-fd 3 3<secret",
         },
         Example { what: "Go back to plain files", line: "hyper context use local" },
         Example {

@@ -17,6 +17,9 @@ pub struct ContextRow {
     current: bool,
     configured: bool,
     path: Option<PathBuf>,
+    url: Option<String>,
+    user: Option<String>,
+    datacenter: Option<String>,
     title: Option<String>,
     namespace: Option<String>,
 }
@@ -24,9 +27,15 @@ pub struct ContextRow {
 impl ContextRow {
     /// The row of `context`; `config` tells whether it is the current one.
     pub fn new(context: ContextConfig, config: &Config) -> Self {
-        let ContextConfig { name, provider, path, title, namespace, configured, .. } = context;
+        let ContextConfig { name, provider, path, title, namespace, configured, server, .. } =
+            context;
         let current = config.current_context() == name;
-        Self { name, provider, current, configured, path, title, namespace }
+        let server = server.unwrap_or_default();
+        let url = Some(server.url).filter(|url| !url.is_empty());
+        // A user that may be the name of a file is not looked up for a list.
+        let user = server.user.filter(|_| !server.user_may_be_file);
+        let datacenter = server.datacenter;
+        Self { name, provider, current, configured, path, url, user, datacenter, title, namespace }
     }
 }
 
@@ -37,7 +46,10 @@ impl Record for ContextRow {
         Column::text("provider", "PROVIDER"),
         Column::text("current", "CURRENT"),
         Column::text("path", "PATH"),
+        Column::text("url", "URL"),
         Column::text("title", "TITLE"),
+        Column::text("user", "USER").wide(),
+        Column::text("datacenter", "DATACENTER").wide(),
         Column::text("namespace", "NAMESPACE").wide(),
         Column::text("configured", "CONFIGURED").wide(),
     ];
@@ -48,7 +60,10 @@ impl Record for ContextRow {
             Cell::text(&self.provider),
             self.current.into(),
             self.path.as_ref().map(|path| path.display().to_string()).into(),
+            self.url.clone().into(),
             self.title.clone().into(),
+            self.user.clone().into(),
+            self.datacenter.clone().into(),
             self.namespace.clone().into(),
             self.configured.into(),
         ]

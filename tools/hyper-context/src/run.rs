@@ -1,11 +1,12 @@
 //! Doing it.
 
 use hyper_common::config::Config;
-use hyper_common::error::{Error, ErrorKind, Result};
+use hyper_common::error::{Error, ErrorKind, Result, one_line};
 use hyper_common::provider::facets::capability::capabilities;
 use hyper_common::provider::registry;
 use hyper_common::tool::Context;
 
+use crate::password;
 use crate::record::{CapabilityRow, ContextRow, TestRow};
 use crate::request::{Addition, Request};
 
@@ -18,7 +19,8 @@ pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
         Request::List => list(cx),
         Request::Add(addition) => add(addition, cx),
         Request::Use(name) => use_context(&name, cx),
-        Request::Remove(name) => remove(&name, cx),
+        Request::Remove(name) => remove(&name, cx).await,
+        Request::Logout(name) => log_out(&name, cx).await,
         Request::Test(names) => test(&names, cx).await,
         Request::Capabilities(name) => show_capabilities(&name, cx),
     }
@@ -31,11 +33,19 @@ fn list(cx: &mut Context) -> Result<()> {
 }
 
 fn add(addition: Addition, cx: &mut Context) -> Result<()> {
-    let make_current = addition.make_current;
+    let (make_current, password) = (addition.make_current, addition.password_fd);
     let draft = addition.draft();
     let mut edited = cx.config.with_context(&draft)?;
     if make_current {
         edited = edited.with_current(&draft.name)?;
+    }
+    // What cannot be opened is not worth keeping.
+    registry::open(&edited.context(&draft.name)?)?;
+    let file = edited.password_file(&draft.name);
+    match password {
+        Some(descriptor) => password::keep(&file, &password::read(descriptor)?)?,
+        // An earlier context of this name may have left one.
+        None => password::forget(&file)?,
     }
     edited.save()?;
     cx.remarks.say(&format!("added to {}", edited.path().display()));
@@ -48,12 +58,28 @@ fn use_context(name: &str, cx: &mut Context) -> Result<()> {
     print(name, &edited, cx)
 }
 
-fn remove(name: &str, cx: &mut Context) -> Result<()> {
-    let row = ContextRow::new(cx.config.context(name)?, &cx.config);
+async fn remove(name: &str, cx: &mut Context) -> Result<()> {
+    let context = cx.config.context(name)?;
     let edited = cx.config.without_context(name)?;
+    // Before it is gone: nobody could end its login later. A server that is down is no reason to
+    // keep it.
+    let ended = async { registry::open(&context)?.log_out().await };
+    if let Err(error) = ended.await {
+        cx.remarks.warn(&one_line(&error.context("its login could not be ended")));
+    }
+    let row = ContextRow::new(context, &cx.config);
     edited.save()?;
+    password::forget(&cx.config.password_file(name))?;
     cx.remarks.say(&format!("removed from {}", edited.path().display()));
     cx.printer.one(&row)
+}
+
+async fn log_out(name: &str, cx: &mut Context) -> Result<()> {
+    let context = cx.config.context(name)?;
+    if !registry::open(&context)?.log_out().await? {
+        cx.remarks.say("no login was kept");
+    }
+    cx.printer.one(&ContextRow::new(context, &cx.config))
 }
 
 fn print(name: &str, config: &Config, cx: &mut Context) -> Result<()> {

@@ -1,6 +1,7 @@
 //! `hyper vm`: the virtual machines of a platform, or those in files.
 
 mod args;
+mod power;
 mod record;
 mod request;
 mod run;
@@ -29,6 +30,10 @@ impl Tool for Vm {
             line: "hyper vm list local: --match 'web*' --match guest_os=linux -o json",
         },
         Example { what: "Show all about one machine", line: "hyper vm get local:appliance.ova" },
+        Example {
+            what: "Let two machines shut down, within five minutes",
+            line: "hyper vm stop --timeout 5m prod:web01 prod:/DC0/vm/db01",
+        },
     ];
     type Args = args::VmArgs;
     type Request = request::Request;

@@ -1,7 +1,9 @@
 //! A machine as a person reads it by itself.
 
+use hyper_common::error::{Error, ErrorKind, one_line};
 use hyper_common::output::{Cell, Column, Record, human_bytes, human_time};
-use hyper_common::vm::{FirmwareKind, OsFamily, Vm};
+use hyper_common::provider::Switched;
+use hyper_common::vm::{FirmwareKind, OsFamily, Vm, VmId};
 use serde::Serialize;
 
 /// One line of a machine's table; other formats print the machine itself.
@@ -55,4 +57,71 @@ pub fn facts(vm: &Vm) -> Vec<Fact> {
         ("id", Some(vm.id.to_string())),
     ];
     all.into_iter().filter_map(|(name, value)| Some(Fact { name, value: value? })).collect()
+}
+
+/// What came of switching a machine.
+#[derive(Debug, Serialize)]
+pub struct PowerRow {
+    vm: String,
+    context: String,
+    id: Option<VmId>,
+    action: &'static str,
+    outcome: &'static str,
+    error_kind: Option<ErrorKind>,
+    error: Option<String>,
+}
+
+impl PowerRow {
+    /// The row of the machine called `vm`; `id` where it was found.
+    pub fn new(
+        (context, vm): (&str, &str),
+        id: Option<VmId>,
+        action: &'static str,
+        outcome: Result<Switched, &Error>,
+    ) -> Self {
+        Self {
+            vm: vm.to_owned(),
+            context: context.to_owned(),
+            id,
+            action,
+            outcome: match outcome {
+                Ok(Switched::Done) => "done",
+                Ok(Switched::Already) => "already",
+                Err(_) => "failed",
+            },
+            error_kind: outcome.err().map(Error::kind),
+            error: outcome.err().map(one_line),
+        }
+    }
+}
+
+impl Record for PowerRow {
+    const SCHEMA: &'static str = "hyper.vm_power/v1";
+
+    const COLUMNS: &'static [Column] = &[
+        Column::text("vm", "VM").width(24),
+        Column::text("action", "ACTION").width(6),
+        Column::text("outcome", "OUTCOME").width(8),
+        Column::text("context", "CONTEXT").width(12),
+        Column::text("id", "ID").wide(),
+        Column::text("error", "ERROR").wide(),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::text(&self.vm),
+            self.action.into(),
+            self.outcome.into(),
+            Cell::text(&self.context),
+            self.id.as_ref().map(ToString::to_string).into(),
+            self.error.clone().into(),
+        ]
+    }
+
+    fn name(&self) -> String {
+        match &self.id {
+            Some(id) => format!("{}:@{id}", self.context),
+            None => format!("{}:{}", self.context, self.vm),
+        }
+    }
 }

@@ -6,7 +6,7 @@ use hyper_common::tool::flags::ContextFlags;
 use hyper_common::vm::VmFilter;
 use serde::Serialize;
 
-use crate::args::{Verb, VmArgs};
+use crate::args::{PowerArgs, Verb, VmArgs};
 
 /// A checked request.
 #[derive(Debug, Serialize)]
@@ -24,10 +24,31 @@ pub enum Request {
         /// Which.
         vms: Vec<Reference>,
     },
+    /// Switch some machines on or off.
+    Power {
+        /// Which, without repetition.
+        vms: Vec<Reference>,
+        /// On, or how off.
+        action: Action,
+    },
+}
+
+/// What is to be done to a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Switch it on.
+    Start,
+    /// Switch it on and wait for the guest's agent.
+    StartAndWait,
+    /// Let the guest shut down.
+    Stop,
+    /// Switch it off.
+    ForcedStop,
 }
 
 /// A context and what it is to look for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reference {
     /// The context's name.
     pub context: String,
@@ -54,7 +75,29 @@ impl Request {
                 filter: list.filter.into(),
             }),
             Verb::Get(get) => Ok(Self::Get { vms: locate(&get.vms, &get.context, config)? }),
+            Verb::Start(args) => {
+                let action = if args.wait { Action::StartAndWait } else { Action::Start };
+                Self::power(args.power, action, config)
+            }
+            Verb::Stop(args) => {
+                let action = if args.force { Action::ForcedStop } else { Action::Stop };
+                Self::power(args.power, action, config)
+            }
         }
+    }
+}
+
+impl Request {
+    fn power(args: PowerArgs, action: Action, config: &Config) -> Result<Self> {
+        let mut vms: Vec<Reference> = Vec::new();
+        for text in &args.vms {
+            let (context, rest) = args.context.locate(config, text)?;
+            let reference = Reference { context: context.name, rest };
+            if !vms.contains(&reference) {
+                vms.push(reference);
+            }
+        }
+        Ok(Self::Power { vms, action })
     }
 }
 
@@ -64,4 +107,10 @@ fn locate(texts: &[String], flags: &ContextFlags, config: &Config) -> Result<Vec
         Ok(Reference { context: context.name, rest })
     };
     texts.iter().map(one).collect()
+}
+
+impl std::fmt::Display for Reference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.context, self.rest)
+    }
 }

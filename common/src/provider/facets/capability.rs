@@ -23,6 +23,11 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
             available: provider.export().is_some(),
         },
         Capability {
+            facet: "power",
+            summary: "Switch machines on and off",
+            available: provider.power().is_some(),
+        },
+        Capability {
             facet: "reclaim",
             summary: "Remove what killed runs left on the platform",
             available: provider.reclaim().is_some(),

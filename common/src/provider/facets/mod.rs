@@ -2,4 +2,5 @@
 
 pub mod capability;
 pub mod export;
+pub mod power;
 pub mod reclaim;

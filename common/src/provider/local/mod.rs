@@ -24,7 +24,7 @@ use futures::stream::BoxStream;
 pub use self::folder::{Folder, OpenedFiles};
 pub use self::image::{LocalImage, format_of, open_image};
 use self::locate::Place;
-use super::{Export, Provider, Reclaim, ServerInfo};
+use super::{Export, Power, Provider, Reclaim, ServerInfo};
 use crate::config::ContextConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::vm::{Vm, VmFilter, VmId};
@@ -100,6 +100,14 @@ impl Provider for Local {
 
     fn export(&self) -> Option<&dyn Export> {
         Some(self)
+    }
+
+    fn power(&self) -> Option<&dyn Power> {
+        None
+    }
+
+    async fn log_out(&self) -> Result<bool> {
+        Ok(false)
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {

@@ -13,6 +13,7 @@ mod machine;
 mod moment;
 mod names;
 mod nfc;
+mod power;
 mod property;
 mod reclaim;
 mod record;
@@ -31,7 +32,7 @@ pub use self::config::{Endpoint, parse_url};
 pub use self::fault::{Fault, fault_of};
 pub use self::property::{Object, Properties};
 pub use self::soap::{Body, MoRef, Reply, Value, parse};
-use super::{Export, Provider, Reclaim, ServerInfo};
+use super::{Export, Power, Provider, Reclaim, ServerInfo};
 use crate::config::ContextConfig;
 use crate::error::Result;
 use crate::vm::{Vm, VmFilter, VmId};
@@ -95,5 +96,13 @@ impl Provider for Vsphere {
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         Some(self)
+    }
+
+    fn power(&self) -> Option<&dyn Power> {
+        Some(self)
+    }
+
+    async fn log_out(&self) -> Result<bool> {
+        self.client.log_out().await
     }
 }

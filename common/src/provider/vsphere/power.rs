@@ -1,0 +1,122 @@
+//! Switching machines on and off (VirtualMachine, vSphere API reference).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::Vsphere;
+use super::client::Client;
+use super::fault::fault_of;
+use super::inventory::MACHINE;
+use super::property::Properties;
+use super::soap::{Body, MoRef};
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::provider::facets::power::{Power, Stop, Switched};
+use crate::vm::VmId;
+
+/// First and longest wait between two looks at a machine.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+#[async_trait]
+impl Power for Vsphere {
+    async fn start(&self, vm: &VmId, ready: bool, cancel: &Cancel) -> Result<Switched> {
+        let vm = MoRef::new(MACHINE, &vm.0);
+        let done = switch(self.client(), &vm, "PowerOnVM_Task", "poweredOn", cancel).await?;
+        if ready {
+            let running = |guest: &Properties| {
+                guest.str("guest.toolsRunningStatus") == Some("guestToolsRunning")
+            };
+            wait_until(self.client(), &vm, "guest.toolsRunningStatus", running, cancel).await?;
+        }
+        Ok(done)
+    }
+
+    async fn stop(&self, vm: &VmId, how: Stop, cancel: &Cancel) -> Result<Switched> {
+        let vm = MoRef::new(MACHINE, &vm.0);
+        match how {
+            Stop::Hard => switch(self.client(), &vm, "PowerOffVM_Task", "poweredOff", cancel).await,
+            Stop::Graceful => shut_down(self.client(), &vm, cancel).await,
+        }
+    }
+}
+
+async fn state(client: &Client, vm: &MoRef) -> Result<String> {
+    let properties = client.properties(vm, &["runtime.powerState"]).await?;
+    Ok(properties.str("runtime.powerState").unwrap_or_default().to_owned())
+}
+
+/// Runs a task that leads to a state, unless the machine is in it. Somebody else may be faster.
+async fn switch(
+    client: &Client,
+    vm: &MoRef,
+    method: &str,
+    wanted: &str,
+    cancel: &Cancel,
+) -> Result<Switched> {
+    if state(client, vm).await? == wanted {
+        return Ok(Switched::Already);
+    }
+    let done = match client.call(method, vm, Body::new()).await {
+        Ok(reply) => client.wait_task(&reply.reference()?, cancel).await.map(drop),
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) => Ok(Switched::Done),
+        Err(error) if is(&error, "InvalidPowerState") && state(client, vm).await? == wanted => {
+            Ok(Switched::Already)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Asks the guest to shut down and waits until it has.
+async fn shut_down(client: &Client, vm: &MoRef, cancel: &Cancel) -> Result<Switched> {
+    match state(client, vm).await?.as_str() {
+        "poweredOff" => return Ok(Switched::Already),
+        "suspended" => {
+            return Err(Error::conflict("a suspended machine cannot shut down")
+                .with_hint("start it first, or give --force: what it has in memory is then lost"));
+        }
+        _ => {}
+    }
+    if let Err(error) = client.call("ShutdownGuest", vm, Body::new()).await {
+        if is(&error, "ToolsUnavailable") {
+            return Err(Error::conflict(
+                "VMware Tools do not run in the guest, so that it cannot \
+                 be asked to shut down",
+            )
+            .with_hint("--force switches it off as by pulling the plug")
+            .with_source(error));
+        }
+        if !is(&error, "InvalidPowerState") || state(client, vm).await? != "poweredOff" {
+            return Err(error);
+        }
+    }
+    let off = |vm: &Properties| vm.str("runtime.powerState") == Some("poweredOff");
+    wait_until(client, vm, "runtime.powerState", off, cancel).await?;
+    Ok(Switched::Done)
+}
+
+/// Looks at a property until it is as wanted.
+async fn wait_until(
+    client: &Client,
+    vm: &MoRef,
+    path: &str,
+    wanted: impl Fn(&Properties) -> bool,
+    cancel: &Cancel,
+) -> Result<()> {
+    let mut wait = LOOKS.0;
+    while !wanted(&client.properties(vm, &[path]).await?) {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = cancel.cancelled() => cancel.check()?,
+        }
+        wait = (wait * 2).min(LOOKS.1);
+    }
+    Ok(())
+}
+
+fn is(error: &Error, kind: &str) -> bool {
+    fault_of(error).is_some_and(|fault| fault.kind == kind)
+}
