@@ -10,11 +10,11 @@ use crate::vsphere::disk::DiskImage;
 use crate::vsphere::inventory::Inventory;
 use crate::vsphere::machine::{Disk, Machine, Power};
 
-/// The tree with all machines, and the disks that come from image files.
+/// The tree with all machines, and the disks that come from image files, each with a name for it.
 ///
 /// # Errors
 /// Those of opening the image files.
-pub async fn make(request: &Vsphere) -> Result<(Inventory, Vec<Arc<DiskImage>>)> {
+pub async fn make(request: &Vsphere) -> Result<(Inventory, Vec<(String, Arc<DiskImage>)>)> {
     let mut tree = Inventory::new(request.args.esx);
     let mut own = Vec::new();
     for machine in &request.machines {
@@ -24,8 +24,9 @@ pub async fn make(request: &Vsphere) -> Result<(Inventory, Vec<Arc<DiskImage>>)>
         });
         let failed = |error| Error::new(ErrorKind::Internal, "open a disk").with_source(error);
         let images: Vec<_> = opened.await.map_err(failed)??.into_iter().map(Arc::new).collect();
-        own.extend(images.iter().cloned());
         let Some((name, folders)) = machine.path.split_last() else { continue };
+        let title = |at: usize| format!("{name}: disk {at} of {}", images.len());
+        own.extend((1..).map(title).zip(images.iter().cloned()));
         let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
         add(&mut tree, request, name, &folders, images);
     }

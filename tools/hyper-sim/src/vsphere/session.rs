@@ -112,7 +112,7 @@ pub fn property(state: &State, session: Option<&str>, name: &str) -> Option<Valu
     Some(match name {
         "sessionList" => state.sessions.values().map(Session::data).collect::<Vec<_>>().into(),
         "currentSession" => state.sessions.get(session?)?.data().into(),
-        "message" => "".into(),
+        "message" => "simulated".into(),
         "messageLocaleList" | "supportedLocaleList" => vec!["en"].into(),
         "defaultLocale" => "en".into(),
         _ => return None,

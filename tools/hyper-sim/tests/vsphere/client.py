@@ -1,0 +1,235 @@
+"""Makes the calls of a simulated vSphere as a program with pyVmomi does: client.py HOST:PORT.
+
+The machines are those that are there when none were asked for, app01 running.
+"""
+
+import hashlib
+import ssl
+import sys
+import threading
+import time
+import urllib.request
+
+from pyVim.connect import Disconnect, SmartConnect
+from pyVim.task import WaitForTask, WaitForTasks
+from pyVmomi import vim, vmodl
+
+ADDRESS = sys.argv[1]
+HOST, PORT = ADDRESS.split(":")
+PC = vmodl.query.PropertyCollector
+ANY_CERTIFICATE = ssl._create_unverified_context()
+
+
+def connect(password="pass"):
+    return SmartConnect(host=HOST, port=int(PORT), user="user", pwd=password,
+                        disableSslCertValidation=True)
+
+
+def raises(kind, call, *args):
+    try:
+        call(*args)
+    except kind as error:
+        return error
+    raise AssertionError(f"{call} did not raise {kind}")
+
+
+def sessions():
+    raises(vim.fault.InvalidLogin, connect, "wrong")
+    si = connect()
+    content = si.RetrieveContent()
+    manager = content.sessionManager
+    assert content.about.apiVersion == "8.0.3.0", content.about
+    raises(vim.fault.InvalidLogin, manager.Login, "user", "pass")
+    key = manager.currentSession.key
+    assert manager.SessionIsActive(key, "user") and not manager.SessionIsActive(key, "nobody")
+    other = connect()
+    theirs = other.content.sessionManager.currentSession.key
+    assert {key, theirs} <= {session.key for session in manager.sessionList}
+    manager.TerminateSession([theirs])
+    raises(vim.fault.NotAuthenticated, lambda: other.content.sessionManager.currentSession.key
+           or other.CurrentTime())
+    raises(vmodl.fault.InvalidArgument, manager.TerminateSession, [key])
+    assert si.CurrentTime() and content.sessionManager.defaultLocale == "en"
+    return si
+
+
+def listing(si):
+    """All machines by name, from a container view in pages of two."""
+    content = si.RetrieveContent()
+    collector = content.propertyCollector
+    view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
+    along = PC.TraversalSpec(name="view", path="view", skip=False, type=vim.ContainerView)
+    spec = PC.FilterSpec(
+        objectSet=[PC.ObjectSpec(obj=view, skip=True, selectSet=[along])],
+        propSet=[PC.PropertySpec(type=vim.VirtualMachine, pathSet=["name", "config.hardware"])])
+    page = collector.RetrievePropertiesEx([spec], PC.RetrieveOptions(maxObjects=2))
+    assert len(page.objects) == 2, page
+    last = collector.ContinueRetrievePropertiesEx(page.token)
+    assert len(last.objects) == 1 and last.token is None, last
+    raises(vmodl.fault.InvalidArgument, collector.ContinueRetrievePropertiesEx, page.token)
+    page = collector.RetrievePropertiesEx([spec], PC.RetrieveOptions(maxObjects=1))
+    collector.CancelRetrievePropertiesEx(page.token)
+    raises(vmodl.fault.InvalidArgument, collector.ContinueRetrievePropertiesEx, page.token)
+    assert len(collector.RetrieveContents([spec])) == 3
+    spec.propSet[0].pathSet = ["colour"]
+    raises(vmodl.query.InvalidProperty, collector.RetrieveContents, [spec])
+    machines = {machine.name: machine for machine in view.view}
+    view.Destroy()
+    raises(vmodl.fault.ManagedObjectNotFound, lambda: view.view)
+    return machines
+
+
+def everything(si, machines):
+    """Each property of each object, so that what cannot be read shows."""
+    content = si.RetrieveContent()
+    centre = content.rootFolder.childEntity[0]
+    cluster = centre.hostFolder.childEntity[0]
+    objects = list(machines.values()) + [
+        content.rootFolder, centre, centre.vmFolder, cluster, cluster.host[0],
+        cluster.resourcePool, centre.datastore[0], centre.network[0], content.sessionManager]
+    for it in objects:
+        spec = PC.FilterSpec(objectSet=[PC.ObjectSpec(obj=it)],
+                             propSet=[PC.PropertySpec(type=type(it), all=True)])
+        [found] = content.propertyCollector.RetrieveContents([spec])
+        assert found.propSet and not found.missingSet, it
+        for prop in found.propSet:
+            assert str(getattr(it, prop.name)), (it, prop.name)
+    disks = [device for device in machines["db01"].config.hardware.device
+             if isinstance(device, vim.vm.device.VirtualDisk)]
+    assert [disk.unitNumber for disk in disks] == [0, 1] and disks[0].backing.thinProvisioned
+    cards = [device for device in machines["db01"].config.hardware.device
+             if isinstance(device, vim.vm.device.VirtualVmxnet3)]
+    assert cards[1].backing.network.name == "lab" and cards[1].macAddress
+    options = {option.key: option.value for option in machines["db01"].config.extraConfig}
+    assert options["nvram"] == "db01.nvram", options
+
+
+def searching(si, machines):
+    index, web = si.content.searchIndex, machines["web01"]
+    centre = si.content.rootFolder.childEntity[0].name
+    assert index.FindByInventoryPath(f"{centre}/vm/web01") == web
+    assert index.FindByInventoryPath(f"{centre}/vm/nothing") is None
+    assert index.FindByUuid(None, web.config.uuid, True) == web
+    assert index.FindByUuid(None, web.config.instanceUuid, True, True) == web
+    assert index.FindByUuid(None, web.config.instanceUuid, True, False) is None
+    assert index.FindChild(web.parent, "db01") == machines["db01"]
+
+
+def power(machines):
+    web, app = machines["web01"], machines["app01"]
+    WaitForTasks([web.PowerOn()])
+    assert web.runtime.powerState == "poweredOn" and web.guest.ipAddress
+    raises(vim.fault.InvalidPowerState, web.PowerOn)
+    WaitForTask(web.PowerOff())
+    raises(vim.fault.InvalidPowerState, web.ShutdownGuest)
+    app.ShutdownGuest()
+    while app.runtime.powerState == "poweredOn":
+        time.sleep(0.05)
+    WaitForTask(app.PowerOn())
+
+
+def snapshots(machines):
+    app = machines["app01"]
+    raises(vim.fault.InvalidPowerState, app.ExportVm)
+    for name in ("one", "two", "three"):
+        task = app.CreateSnapshot(name, "for a test", False, True)
+        WaitForTask(task)
+        assert task.info.result == app.snapshot.currentSnapshot
+    one = app.snapshot.rootSnapshotList[0]
+    assert one.name == "one" and one.quiesced and one.childSnapshotList[0].name == "two"
+    backing = [device for device in app.config.hardware.device
+               if isinstance(device, vim.vm.device.VirtualDisk)][0].backing
+    assert backing.fileName.endswith("-000003.vmdk") and backing.parent.parent.parent, backing
+    assert one.snapshot.config.name == "app01" and one.snapshot.vm == app
+    WaitForTask(one.childSnapshotList[0].snapshot.RemoveSnapshot_Task(False, True))
+    assert one.snapshot.childSnapshot[0] == app.snapshot.currentSnapshot
+    lease = one.snapshot.ExportSnapshot()
+    fetch(lease, 1)
+    WaitForTask(one.snapshot.RemoveSnapshot_Task(True))
+    assert app.snapshot is None and not app.rootSnapshot
+
+
+def fetch(lease, files):
+    """Everything of a lease, held against its manifest."""
+    while lease.state == "initializing":
+        time.sleep(0.02)
+    assert lease.state == "ready" and lease.info.leaseTimeout == 300
+    assert len(lease.info.deviceUrl) == files, lease.info
+    lease.HttpNfcLeaseSetManifestChecksumType(
+        [vim.KeyValue(key=device.key, value="sha256") for device in lease.info.deviceUrl])
+    sums = {}
+    for number, device in enumerate(lease.info.deviceUrl):
+        url = device.url.replace("*", ADDRESS)
+        data = urllib.request.urlopen(url, context=ANY_CERTIFICATE).read()
+        sums[device.key] = (hashlib.sha256(data).hexdigest(), hashlib.sha1(data).hexdigest(),
+                            len(data))
+        lease.HttpNfcLeaseProgress(100 * (number + 1) // files)
+    assert lease.transferProgress == 100
+    for entry in lease.HttpNfcLeaseGetManifest():
+        assert (entry.checksum, entry.sha1, entry.size) == sums.pop(entry.key), entry
+        assert entry.checksumType == "sha256" and entry.disk == (entry.capacity is not None)
+    assert not sums
+    lease.HttpNfcLeaseComplete()
+    assert lease.state == "done" and lease.info is None
+    raises(vim.fault.InvalidState, lease.HttpNfcLeaseProgress, 100)
+
+
+def exports(si, machines):
+    db = machines["db01"]
+    lease = db.ExportVm()
+    raises(vim.fault.InvalidState, db.PowerOn)
+    fetch(lease, 3)
+    aborted = db.ExportVm()
+    aborted.HttpNfcLeaseAbort(vmodl.fault.SystemError(reason="a test"))
+    assert aborted.state == "error" and aborted.error
+    raises(vim.fault.InvalidState, aborted.HttpNfcLeaseAbort, None)
+    files = [vim.OvfManager.OvfFile(deviceId=f"/{db._moId}/ParaVirtualSCSIController0:0",
+                                    path="a.vmdk", size=1)]
+    params = vim.OvfManager.CreateDescriptorParams(name="x", ovfFiles=files)
+    made = si.content.ovfManager.CreateDescriptor(db, params)
+    assert 'ovf:href="a.vmdk"' in made.ovfDescriptor
+    params.ovfFiles[0].deviceId = "/nothing"
+    raises(vmodl.fault.InvalidArgument, si.content.ovfManager.CreateDescriptor, db, params)
+
+
+def watching(si, machines):
+    """Filters and waits, on a collector of one's own."""
+    web = machines["web01"]
+    collector = si.content.propertyCollector.CreatePropertyCollector()
+    spec = PC.FilterSpec(objectSet=[PC.ObjectSpec(obj=web)], propSet=[
+        PC.PropertySpec(type=vim.VirtualMachine, pathSet=["runtime.powerState"])])
+    watch = collector.CreateFilter(spec, True)
+    first = collector.WaitForUpdatesEx("", PC.WaitOptions(maxWaitSeconds=10))
+    assert first.filterSet[0].objectSet[0].changeSet[0].val == "poweredOff"
+    assert collector.WaitForUpdatesEx(first.version, PC.WaitOptions(maxWaitSeconds=0)) is None
+    web.PowerOn()
+    then = collector.WaitForUpdatesEx(first.version, PC.WaitOptions(maxWaitSeconds=10))
+    change = then.filterSet[0].objectSet[0]
+    assert change.kind == "modify" and change.changeSet[0].val == "poweredOn", then
+    raises(vmodl.query.InvalidCollectorVersion, collector.WaitForUpdatesEx, first.version)
+    waiter = threading.Timer(0.2, collector.CancelWaitForUpdates)
+    waiter.start()
+    raises(vmodl.RuntimeFault, collector.WaitForUpdatesEx, then.version)
+    waiter.join()
+    watch.Destroy()
+    raises(vmodl.fault.ManagedObjectNotFound, watch.Destroy)
+    collector.Destroy()
+    raises(vmodl.fault.ManagedObjectNotFound, collector.WaitForUpdatesEx, "")
+    WaitForTask(web.PowerOff())
+
+
+def main():
+    si = sessions()
+    machines = listing(si)
+    everything(si, machines)
+    searching(si, machines)
+    power(machines)
+    snapshots(machines)
+    exports(si, machines)
+    watching(si, machines)
+    Disconnect(si)
+    raises(vim.fault.NotAuthenticated, si.CurrentTime)
+    print("done")
+
+
+main()
