@@ -100,7 +100,10 @@ pub fn clean(
             continue;
         }
         let mut all_gone = true;
-        for thing in run.leftovers {
+        // What was made on a platform last stands in the way of what was made before.
+        let (files, remote_things): (Vec<_>, Vec<_>) =
+            run.leftovers.into_iter().partition(|thing| matches!(thing, Thing::File { .. }));
+        for thing in files.into_iter().chain(remote_things.into_iter().rev()) {
             // Partial file and state of one artifact go together, and several runs may have left
             // the same.
             let known = !seen.insert(one_of(&thing));

@@ -96,7 +96,8 @@ fn left_for(context: &str, vm: &str) -> Result<Vec<(String, Thing)>> {
             matches!(thing, Thing::Remote { context: place, vm: owner, .. }
                 if place == context && owner == vm)
         });
-        left.extend(of_vm.map(|thing| (run.id.clone(), thing)));
+        // What was made last stands in the way of what was made before.
+        left.extend(of_vm.rev().map(|thing| (run.id.clone(), thing)));
     }
     Ok(left)
 }

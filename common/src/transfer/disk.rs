@@ -352,7 +352,7 @@ impl Engine {
         let checkpoint = lock(&shared.order).checkpoint();
         let stored = blocking(move || match (checkpoint, thread) {
             (Some(checkpoint), Some(thread)) => thread.store(checkpoint),
-            (Some(checkpoint), None) => sink.sync().and_then(|()| (plan.store)(checkpoint)),
+            (Some(checkpoint), None) => store(sink.as_ref(), Some(&plan), checkpoint),
             (None, _) => Ok(()),
         });
         if let Err(error) = stored.await {

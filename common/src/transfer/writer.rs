@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+
 use super::resume::{Checkpoint, Checkpointing};
 use super::sum::{FileSum, Summer};
 use crate::error::{Error, ErrorKind, Result};
@@ -221,6 +223,12 @@ pub(super) fn store(
     checkpoint: Checkpoint,
 ) -> Result<()> {
     let Some(checkpointing) = checkpointing else { return Ok(()) };
+    // Zeros at the end were not written. A file shorter than its state says is not gone on with.
+    if let (Some(file), Some(last)) = (sink.read_back(), checkpoint.written.checked_sub(1))
+        && file.len() <= last
+    {
+        sink.apply(WriteOp::Write { at: last, bytes: Bytes::from_static(&[0]) })?;
+    }
     sink.sync()?;
     (checkpointing.store)(checkpoint)
 }

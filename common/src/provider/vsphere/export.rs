@@ -13,14 +13,16 @@ use super::datastore::{FlatDisk, StoreFile, datacenter_of};
 use super::inventory::MACHINE;
 use super::lease::{LEASE, Lease, Wanted};
 use super::machine::{Described, VmDisk, describe, plain_name};
-use super::moment::{TempSnapshot, shut_down};
+use super::moment::TempSnapshot;
 use super::nfc::{Leased, NfcDisk};
+use super::power::shut_down;
 use super::property::Properties;
 use super::soap::MoRef;
 use super::{Client, Vsphere, snapshot};
 use crate::cancel::Leftover;
 use crate::error::{Error, ErrorKind, Result, ResultExt, one_line};
 use crate::image::{ImageFormat, ReadAt, Variant};
+use crate::progress::Reporter;
 use crate::provider::{
     DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Ledger, Moment, Seek, Ties,
     Transport, Whole, WholeBytes,
@@ -72,20 +74,32 @@ impl Opening {
         let (mut described, subject) = self.describe(&name, &properties, &options.moment).await?;
         self.name_networks(&mut described).await?;
         let datacenter = self.datacenter(&properties).await;
-        let flat = self.flat_disks(options, &described, &datacenter).await?;
-        // What is still running changes until it has been brought to rest.
+        // What is still running changes until it has been brought to rest, and its files are
+        // locked.
         let settled = match &options.moment {
-            Moment::AsIs => true,
-            Moment::Snapshot(_) => true,
+            Moment::AsIs | Moment::Snapshot(_) => true,
             Moment::TempSnapshot { .. } => false,
             Moment::PowerOff => off,
         };
+        let by_file = by_file(options.transport, &described);
+        let finder =
+            FlatFinder { client: self.client.clone(), transport: options.transport, datacenter };
+        let flat = match by_file && settled {
+            true => finder.find(&described).await?,
+            false => None,
+        };
+        let streams = !by_file || settled && flat.is_none();
         let changed = properties.get("config").and_then(|config| config.str("changeVersion"));
         let marks = settled.then(|| match &subject {
             Some(snapshot) => Some(snapshot.value.clone()),
             None => changed.map(str::to_owned),
         });
-        let disks = disk_infos(&described, flat.as_deref(), settled, marks.flatten().as_deref());
+        let marks = marks.flatten();
+        let disks = disk_infos(&described, flat.as_deref(), settled, marks.as_deref());
+        let found = OnceLock::new();
+        if settled {
+            let _ = found.set(flat);
+        }
         Ok(VsphereSource {
             client: self.client,
             vm: self.vm,
@@ -94,8 +108,9 @@ impl Opening {
             off,
             subject,
             leased: Arc::default(),
-            flat,
-            datacenter: datacenter.ok(),
+            flat: found,
+            streams,
+            finder,
             disks,
             described,
             held: Held::default(),
@@ -155,20 +170,33 @@ impl Opening {
         })?;
         datacenter_of(&self.client, above).await
     }
+}
 
-    /// The disks as files, where that is the way to take.
-    async fn flat_disks(
-        &self,
-        options: &ExportOptions,
-        described: &Described,
-        datacenter: &Result<String>,
-    ) -> Result<Option<Vec<Option<Arc<FlatDisk>>>>> {
-        let auto = options.transport == Transport::Auto;
-        let suits = described.disks.iter().all(|disk| disk.preallocated && disk.refusal.is_none());
-        if options.transport == Transport::Nfc || auto && (!suits || described.disks.is_empty()) {
-            return Ok(None);
-        }
-        let datacenter = match datacenter {
+/// The disks of a machine as files; none for those that cannot be exported.
+type Flat = Vec<Option<Arc<FlatDisk>>>;
+
+/// Whether the disks are to be looked for as files.
+fn by_file(transport: Transport, described: &Described) -> bool {
+    let suits = |disk: &VmDisk| disk.preallocated && disk.refusal.is_none();
+    match transport {
+        Transport::Nfc => false,
+        Transport::Datastore => true,
+        Transport::Auto => !described.disks.is_empty() && described.disks.iter().all(suits),
+    }
+}
+
+/// Looks for the files of disks.
+struct FlatFinder {
+    client: Client,
+    transport: Transport,
+    datacenter: Result<String>,
+}
+
+impl FlatFinder {
+    /// The disks as files; none where they cannot be had and the choice is ours.
+    async fn find(&self, described: &Described) -> Result<Option<Flat>> {
+        let auto = self.transport == Transport::Auto;
+        let datacenter = match &self.datacenter {
             Ok(datacenter) => datacenter,
             Err(_) if auto => return Ok(None),
             Err(error) => return Err(Error::new(error.kind(), one_line(error))),
@@ -212,7 +240,7 @@ fn disk_infos(
             id: disk.id.clone(),
             name: vm.label.clone(),
             capacity: vm.capacity,
-            block_size: if file.is_some() { 512 } else { GRAIN },
+            block_size: GRAIN,
             seek: if file.is_some() { Seek::Ranges } else { Seek::Stream },
             format: None,
             identity,
@@ -234,9 +262,11 @@ struct VsphereSource {
     /// The snapshot that is read; none for the machine itself.
     subject: Option<MoRef>,
     leased: Arc<Leased>,
-    /// The disks as files; none where they are streams.
-    flat: Option<Vec<Option<Arc<FlatDisk>>>>,
-    datacenter: Option<String>,
+    /// The disks as files, none where they are streams; known once the machine is at rest.
+    flat: OnceLock<Option<Flat>>,
+    /// Whether they are known to be streams.
+    streams: bool,
+    finder: FlatFinder,
     disks: Vec<DiskInfo>,
     described: Described,
     held: Held,
@@ -249,6 +279,7 @@ struct Held {
     /// The lease's name, and what is said of it to those who do not wait for the end.
     lease: Mutex<Option<(MoRef, Leftover)>>,
     ledger: OnceLock<Arc<dyn Ledger>>,
+    reporter: OnceLock<Arc<dyn Reporter>>,
     numbers: OnceLock<Vec<usize>>,
     nvram: OnceLock<(String, Bytes)>,
     said: Mutex<Vec<String>>,
@@ -269,7 +300,10 @@ impl VsphereSource {
             Moment::PowerOff => {
                 if !self.off {
                     ties.reporter.note(&format!("{}: shutting the guest down", self.name));
-                    shut_down(&self.client, &self.vm, &ties.cancel).await?;
+                    let stopped = shut_down(&self.client, &self.vm, &ties.cancel).await;
+                    stopped.map_err(|error| {
+                        error.with_hint("--temp-snapshot exports it while it runs")
+                    })?;
                     self.held.say("it was shut down and stays off".to_owned());
                 }
                 Ok(self.vm.clone())
@@ -304,12 +338,12 @@ impl VsphereSource {
     /// reason to fail.
     async fn fetch_nvram(&self) {
         let Some(file) = &self.described.nvram else { return };
-        let fetched = match &self.datacenter {
-            Some(datacenter) => match StoreFile::new(&self.client, datacenter, file) {
+        let fetched = match &self.finder.datacenter {
+            Ok(datacenter) => match StoreFile::new(&self.client, datacenter, file) {
                 Ok(file) => file.nvram().await,
                 Err(error) => Err(error),
             },
-            None => Err(Error::not_found("its datacenter is not known")),
+            Err(error) => Err(Error::new(error.kind(), one_line(error))),
         };
         match fetched {
             Ok(bytes) => {
@@ -321,8 +355,12 @@ impl VsphereSource {
         }
     }
 
+    fn flats(&self) -> Option<&Flat> {
+        self.flat.get()?.as_ref()
+    }
+
     fn flat(&self, disk: usize) -> Option<&Arc<FlatDisk>> {
-        self.flat.as_ref()?.get(disk)?.as_ref()
+        self.flats()?.get(disk)?.as_ref()
     }
 
     fn wire(&self, disk: usize) -> Option<NfcDisk> {
@@ -343,7 +381,21 @@ impl VsphereSource {
         let held = self.held.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((id, _leftover)) = held else { return Ok(()) };
         match self.leased.take() {
-            Some(lease) => lease.end(end == End::Completed).await?,
+            Some(lease) => {
+                let ended = lease.end(end == End::Completed).await;
+                // What was exported is whole and was checked; the journal still names the lease.
+                if let (Err(error), End::Completed, Some(reporter)) =
+                    (&ended, end, self.held.reporter.get())
+                {
+                    let why = one_line(error);
+                    reporter.warn(&format!(
+                        "{}: its export lease could not be ended: {why}",
+                        self.name
+                    ));
+                    return Ok(());
+                }
+                ended?;
+            }
             None => drop(super::lease::abort(&self.client, &id).await?),
         }
         match self.held.ledger.get() {
@@ -373,10 +425,18 @@ impl ExportSource for VsphereSource {
 
     async fn begin(&self, ties: &Ties) -> Result<()> {
         let _ = self.held.ledger.set(ties.ledger.clone());
+        let _ = self.held.reporter.set(ties.reporter.clone());
         let _ = self.held.numbers.set(ties.disks.clone());
         let begun = async {
             let subject = self.reach_moment(ties).await?;
-            if self.flat.is_none() {
+            if self.flat.get().is_none() {
+                let flat = match self.streams {
+                    true => None,
+                    false => self.finder.find(&self.described).await?,
+                };
+                let _ = self.flat.set(flat);
+            }
+            if self.flats().is_none() {
                 self.leased.set(self.open_lease(&subject, ties).await?);
             }
             Ok::<(), Error>(())
@@ -411,7 +471,7 @@ impl ExportSource for VsphereSource {
     }
 
     fn whole(&self, disk: usize) -> Option<Whole> {
-        if self.flat.is_some() {
+        if !self.streams {
             return None;
         }
         Some(Whole {
@@ -424,8 +484,8 @@ impl ExportSource for VsphereSource {
 
     async fn still_same(&self) -> Result<()> {
         let Some(numbers) = self.held.numbers.get() else { return Ok(()) };
-        if self.flat.is_none() {
-            return self.leased.lease()?.check();
+        if self.flats().is_none() {
+            return self.leased.lease()?.still_ready().await;
         }
         for flat in numbers.iter().filter_map(|number| self.flat(*number)) {
             flat.still_same().await?;

@@ -51,7 +51,6 @@ pub(super) struct Lease {
     offers: Vec<Offer>,
     /// The checksum that the server makes of what it sends.
     pub sum_kind: SumKind,
-    total: u64,
     state: Arc<State>,
     keeper: JoinHandle<()>,
 }
@@ -133,15 +132,8 @@ impl Lease {
             timeout: Duration::from_secs(timeout),
         };
         let keeper = tokio::spawn(keeper.run());
-        let mut lease = Self {
-            client: client.clone(),
-            id,
-            offers,
-            sum_kind: SumKind::Sha1,
-            total,
-            state,
-            keeper,
-        };
+        let mut lease =
+            Self { client: client.clone(), id, offers, sum_kind: SumKind::Sha1, state, keeper };
         lease.choose_sum(wanted.sum.unwrap_or(SumKind::Sha256)).await?;
         tracing::info!(
             lease = %lease.id, timeout, files = lease.offers.len(), sum = lease.sum_kind.name(),
@@ -224,18 +216,35 @@ impl Lease {
         if let Err(lost) = self.check() {
             return lost;
         }
-        let Ok(properties) = self.client.properties(&self.id, &["state", "error"]).await else {
-            return error;
-        };
-        match properties.str("state") {
-            Some("ready") | None => error,
-            Some(state) => {
-                let fault =
-                    properties.get("error").map(|fault| Fault::of_method(fault).to_string());
-                self.state.lose(fault.unwrap_or_else(|| format!("its state is {state}")));
-                self.check().err().unwrap_or(error)
-            }
+        match self.still_ready().await {
+            Ok(()) => error,
+            Err(lost) => lost,
         }
+    }
+
+    /// Asks the server whether the lease is still ours. A server that cannot be asked has not
+    /// taken it away.
+    ///
+    /// # Errors
+    /// As [`Lease::check`].
+    pub(super) async fn still_ready(&self) -> Result<()> {
+        self.check()?;
+        let properties = match self.client.properties(&self.id, &["state", "error"]).await {
+            Ok(properties) => properties,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.state.lose("the server knows it no more".to_owned());
+                return self.check();
+            }
+            Err(error) => {
+                tracing::info!("{}", one_line(&error));
+                return Ok(());
+            }
+        };
+        if let Some(state) = properties.str("state").filter(|state| *state != "ready") {
+            let fault = properties.get("error").map(|fault| Fault::of_method(fault).to_string());
+            self.state.lose(fault.unwrap_or_else(|| format!("it is {state}")));
+        }
+        self.check()
     }
 
     /// A disk is about to be sent.
@@ -262,7 +271,6 @@ impl Lease {
     pub(super) async fn end(&self, completed: bool) -> Result<()> {
         self.keeper.abort();
         if completed {
-            self.check()?;
             let full = Body::new().text("percent", 100);
             let told = self.client.call("HttpNfcLeaseProgress", &self.id, full).await;
             if let Err(error) = told {
@@ -273,18 +281,11 @@ impl Lease {
         }
         abort(&self.client, &self.id).await.map(|_| ())
     }
-
-    /// How much of all disks has come, in percent.
-    #[cfg(test)]
-    pub(super) fn percent(&self) -> u64 {
-        percent(&self.state, self.total)
-    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.keeper.abort();
-        tracing::debug!(lease = %self.id, of = self.total, "the lease is left");
     }
 }
 

@@ -1,55 +1,13 @@
-//! Bringing a machine to the moment that is exported: off, or at a snapshot made for the run.
+//! The snapshot that is made for a run and removed after it.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use super::client::Client;
-use super::fault::fault_of;
 use super::snapshot::{self, SNAPSHOT};
-use super::soap::{Body, MoRef};
+use super::soap::MoRef;
 use crate::cancel::{Cancel, Leftover};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::provider::{Ledger, Ties};
-
-/// How long a guest may take to shut down.
-const SHUTDOWN: Duration = Duration::from_secs(10 * 60);
-
-/// Time between two looks at the power state.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// Asks the guest to shut down and waits until the machine is off.
-///
-/// # Errors
-/// `Conflict` where the guest cannot be asked; `TimedOut` where it does not stop; `Interrupted`
-/// (the guest may still stop).
-pub(super) async fn shut_down(client: &Client, vm: &MoRef, cancel: &Cancel) -> Result<()> {
-    let asked = client.call("ShutdownGuest", vm, Body::new()).await;
-    if let Err(error) = asked {
-        let deaf = fault_of(&error).is_some_and(|fault| fault.kind == "ToolsUnavailable");
-        let error = error.context("shut the guest down");
-        return Err(match deaf {
-            true => {
-                error.with_hint("without VMware Tools: shut it down by hand, or --temp-snapshot")
-            }
-            false => error,
-        });
-    }
-    let begun = std::time::Instant::now();
-    loop {
-        let properties = client.properties(vm, &["runtime.powerState"]).await?;
-        if properties.str("runtime.powerState") == Some("poweredOff") {
-            return Ok(());
-        }
-        if begun.elapsed() > SHUTDOWN {
-            let text = format!("the guest did not shut down within {} s", SHUTDOWN.as_secs());
-            return Err(Error::new(ErrorKind::TimedOut, text));
-        }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = cancel.cancelled() => cancel.check()?,
-        }
-    }
-}
 
 /// A snapshot that is made for the run.
 #[derive(Debug, Default)]

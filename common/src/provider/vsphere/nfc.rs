@@ -159,7 +159,10 @@ impl Wire for NfcDisk {
         let key = self.offer(&lease)?.key;
         let entries = match lease.manifest().await {
             Ok(entries) => entries,
-            Err(error) if fault_of(&error).is_some() => Vec::new(),
+            Err(error) if fault_of(&error).is_some() => {
+                lease.still_ready().await?;
+                Vec::new()
+            }
             Err(error) => return Err(error).context(|| "ask for the server's checksums"),
         };
         let entry = entries.iter().find(|entry| entry.str("key") == Some(key.as_str()));

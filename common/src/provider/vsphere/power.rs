@@ -71,7 +71,7 @@ async fn switch(
 }
 
 /// Asks the guest to shut down and waits until it has.
-async fn shut_down(client: &Client, vm: &MoRef, cancel: &Cancel) -> Result<Switched> {
+pub(super) async fn shut_down(client: &Client, vm: &MoRef, cancel: &Cancel) -> Result<Switched> {
     match state(client, vm).await?.as_str() {
         "poweredOff" => return Ok(Switched::Already),
         "suspended" => {

@@ -10,5 +10,7 @@ mod many;
 mod naming;
 mod pipes;
 mod resume;
+mod sim;
 mod user;
+mod vsphere;
 mod words;

@@ -9,6 +9,8 @@ use serde_json::Value;
 /// A user whose working folder is `home`.
 pub struct User {
     home: tempfile::TempDir,
+    /// Further variables of the environment.
+    pub env: Vec<(String, String)>,
 }
 
 /// A tool that ended.
@@ -45,7 +47,7 @@ impl Done {
 
 impl User {
     pub fn new() -> Self {
-        Self { home: tempfile::tempdir().unwrap() }
+        Self { home: tempfile::tempdir().unwrap(), env: Vec::new() }
     }
 
     /// A path in the working folder.
@@ -81,6 +83,7 @@ impl User {
         let mut command = Command::new(path);
         command.args(args).env_clear().env("HOME", self.home.path()).env("TZ", "UTC");
         command.env("PATH", "/usr/bin:/bin");
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         // How each test named after a flag is proved to notice that the flag does nothing.
         command.envs(std::env::var_os("HYPER_NEUTRALISE").map(|flag| ("HYPER_NEUTRALISE", flag)));
         command.current_dir(self.home.path());
