@@ -76,7 +76,7 @@ fn value(place: &str, node: &Node, declared: Type) -> Result<(), Fault> {
     if !SCHEMA.is_data(kind) || !SCHEMA.is_a(kind, declared.name) {
         return Err(Fault::request(format!("{place}: a {kind} is no {}", declared.name)));
     }
-    members(place, &node.children, &SCHEMA.members(kind))
+    members(place, &node.children, SCHEMA.members(kind))
 }
 
 fn is_of(kind: &str, text: &str) -> bool {

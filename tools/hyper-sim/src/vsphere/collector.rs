@@ -1,18 +1,19 @@
 //! Retrieving properties, in pages.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::envelope::{Answer, Node};
 use super::fault::Fault;
-use super::schema::{SCHEMA, Type};
-use super::spec::FilterSpec;
+use super::schema::Type;
+use super::spec::{FilterSpec, Path};
 use super::state::State;
-use super::value::{Ref, write, write_any};
+use super::value::{Ref, Value, write, write_any};
 
 /// What was not sent yet of a retrieval.
 #[derive(Debug)]
 pub struct Page {
-    specs: Vec<FilterSpec>,
+    specs: Vec<(FilterSpec, Plan)>,
     left: Vec<(usize, Ref)>,
     size: Option<usize>,
 }
@@ -20,53 +21,58 @@ pub struct Page {
 /// Properties of an object, each written as the interface has it.
 pub type Written = Vec<(String, String)>;
 
-/// The wanted properties of an object that have a value.
-pub fn properties(
-    state: &State,
-    session: Option<&str>,
-    spec: &FilterSpec,
-    object: &Ref,
-) -> Written {
-    let mut written = Written::new();
-    let mut last: Option<(String, Option<super::value::Value>)> = None;
-    for path in spec.paths(object) {
-        let (top, rest) = path.split_once('.').map_or((path.as_str(), None), |(a, b)| (a, Some(b)));
+/// What a filter wants of each kind of object, worked out once.
+#[derive(Debug, Default)]
+pub struct Plan(HashMap<String, Vec<Path>>);
+
+impl Plan {
+    /// The wanted properties of an object that have a value.
+    pub fn properties(
+        &mut self,
+        state: &State,
+        session: Option<&str>,
+        spec: &FilterSpec,
+        object: &Ref,
+    ) -> Written {
+        if !self.0.contains_key(&object.kind) {
+            self.0.insert(object.kind.clone(), spec.paths(&object.kind));
+        }
+        let paths = self.0.get(&object.kind).map(Vec::as_slice).unwrap_or_default();
+        let mut written = Written::new();
         // Neighbouring paths often lie in one property, which is made once.
-        if last.as_ref().is_none_or(|(name, _)| name != top) {
-            last = Some((top.to_owned(), state.property(session, object, top)));
+        let mut last: (&str, Option<Value>) = ("", None);
+        for Path { path, kind } in paths {
+            let (top, rest) =
+                path.split_once('.').map_or((path.as_str(), None), |(a, b)| (a, Some(b)));
+            if last.0 != top {
+                last = (top, state.property(session, object, top));
+            }
+            let whole = last.1.as_ref();
+            let value = match rest {
+                None => whole,
+                Some(rest) => whole.and_then(|whole| whole.at(rest)),
+            };
+            if let Some(value) = value {
+                let mut text = String::new();
+                write_any(&mut text, "val", value, *kind);
+                written.push((path.clone(), text));
+            }
         }
-        let whole = last.as_ref().and_then(|(_, value)| value.as_ref());
-        let value = match rest {
-            None => whole,
-            Some(rest) => whole.and_then(|whole| whole.at(rest)),
-        };
-        if let (Some(value), Some(kind)) = (value, SCHEMA.path(&object.kind, &path)) {
-            let mut text = String::new();
-            write_any(&mut text, "val", value, kind);
-            written.push((path, text));
-        }
+        written
     }
-    written
 }
 
 /// The type of a reference, for writing it.
 pub const REFERENCE: Type =
     Type { name: "ManagedObject", reference: true, list: false, optional: false };
 
-fn content(
-    name: &str,
-    state: &State,
-    session: Option<&str>,
-    spec: &FilterSpec,
-    it: &Ref,
-) -> String {
-    let mut text = format!("<{name}>");
-    write(&mut text, "obj", &it.into(), REFERENCE);
-    for (path, value) in properties(state, session, spec, it) {
+fn content(text: &mut String, name: &str, object: &Ref, properties: &Written) {
+    let _ = write!(text, "<{name}>");
+    write(text, "obj", &object.into(), REFERENCE);
+    for (path, value) in properties {
         let _ = write!(text, "<propSet><name>{path}</name>{value}</propSet>");
     }
-    text.push_str(&format!("</{name}>"));
-    text
+    let _ = write!(text, "</{name}>");
 }
 
 /// Without a login every property is missing, and yet the answer looks like one.
@@ -98,6 +104,7 @@ fn begin(state: &State, session: Option<&str>, args: &Node) -> Result<Page, Faul
         let objects = spec.objects(state, session)?;
         left.extend(objects.into_iter().map(|object| (number, object)));
     }
+    let specs = specs.into_iter().map(|spec| (spec, Plan::default())).collect();
     Ok(Page { specs, left, size: None })
 }
 
@@ -109,11 +116,12 @@ pub fn retrieve(state: &State, session: Option<&str>, args: &Node) -> Result<Ans
     if session.is_none() {
         return unauthenticated(args, "returnval", |text| text);
     }
-    let page = begin(state, session, args)?;
+    let mut page = begin(state, session, args)?;
     let mut text = String::new();
     for (number, object) in &page.left {
-        if let Some(spec) = page.specs.get(*number) {
-            text.push_str(&content("returnval", state, session, spec, object));
+        if let Some((spec, plan)) = page.specs.get_mut(*number) {
+            let properties = plan.properties(state, session, spec, object);
+            content(&mut text, "returnval", object, &properties);
         }
     }
     Ok(Answer::Written(text))
@@ -187,9 +195,10 @@ fn send(state: &mut State, session: &str, mut page: Page) -> Result<Answer, Faul
     for _ in 0..page.size.unwrap_or(usize::MAX) {
         let Some((number, object)) = page.left.pop() else { break };
         // What went meanwhile is no more to be told.
-        let spec = page.specs.get(number).filter(|_| state.exists(Some(session), &object));
-        if let Some(spec) = spec {
-            text.push_str(&content("objects", state, Some(session), spec, &object));
+        let there = state.exists(Some(session), &object);
+        if let Some((spec, plan)) = page.specs.get_mut(number).filter(|_| there) {
+            let properties = plan.properties(state, Some(session), spec, &object);
+            content(&mut text, "objects", &object, &properties);
         }
     }
     let mut head = String::new();

@@ -8,6 +8,8 @@ mod call;
 mod change;
 mod check;
 mod collector;
+#[cfg(test)]
+mod conform;
 mod device;
 pub mod disk;
 mod envelope;

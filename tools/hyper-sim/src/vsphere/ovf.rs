@@ -162,7 +162,7 @@ fn hardware(state: &State, machine: &Machine, name: &str, on: &[(usize, usize)])
                 ("Address", mac.clone()),
                 ("AddressOnParent", (7 + at).to_string()),
                 ("AutomaticAllocation", own("true")),
-                ("Connection", escape(state.tree.name(network).unwrap_or_default())),
+                ("Connection", escape(state.tree.name(network).unwrap_or_default()).into_owned()),
                 ("ElementName", format!("Network adapter {}", at + 1)),
                 ("InstanceID", (200 + at).to_string()),
                 ("ResourceSubType", own("VmxNet3")),

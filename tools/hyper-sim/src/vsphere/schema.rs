@@ -55,10 +55,17 @@ pub struct Schema {
     calls: HashMap<&'static str, Call>,
     enums: HashMap<&'static str, Vec<&'static str>>,
     known: HashSet<&'static str>,
+    /// The members of each kind with those of what it is made from, which come first.
+    whole: HashMap<&'static str, Vec<Member>>,
 }
 
 /// The one schema.
-pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| parse(include_str!("schema.txt")));
+pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    let mut schema = parse(include_str!("schema.txt"));
+    let kinds = schema.objects.keys().chain(schema.data.keys());
+    schema.whole = kinds.map(|kind| (*kind, schema.collect(kind))).collect();
+    schema
+});
 
 const PRIMITIVES: [&str; 10] =
     ["string", "boolean", "byte", "short", "int", "long", "float", "double", "dateTime", "anyURI"];
@@ -112,8 +119,7 @@ impl Schema {
         })
     }
 
-    /// The members of a kind of object or a type of data, those of what it is made from first.
-    pub fn members(&self, kind: &str) -> Vec<Member> {
+    fn collect(&self, kind: &'static str) -> Vec<Member> {
         let mut kinds: Vec<&str> = self.line(kind).collect();
         kinds.reverse();
         kinds.push(kind);
@@ -121,9 +127,14 @@ impl Schema {
         kinds.iter().filter_map(of).flat_map(|kind| kind.members.iter().copied()).collect()
     }
 
+    /// The members of a kind of object or a type of data, those of what it is made from first.
+    pub fn members(&self, kind: &str) -> &[Member] {
+        self.whole.get(kind).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// One member of a kind.
     pub fn member(&self, kind: &str, name: &str) -> Option<Member> {
-        self.members(kind).into_iter().find(|member| member.name == name)
+        self.members(kind).iter().find(|member| member.name == name).copied()
     }
 
     /// The type that a property path of a kind of object leads to. `None` where there is no such

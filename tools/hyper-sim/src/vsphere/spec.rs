@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::envelope::Node;
 use super::fault::Fault;
-use super::schema::SCHEMA;
+use super::schema::{SCHEMA, Type};
 use super::state::State;
 use super::value::Ref;
 
@@ -122,19 +122,29 @@ impl FilterSpec {
         self.properties.iter().any(|spec| SCHEMA.is_a(&object.kind, &spec.kind))
     }
 
-    /// The paths that are wanted of an object, each once, in order.
-    pub fn paths(&self, object: &Ref) -> Vec<String> {
+    /// The paths that are wanted of objects of a kind, each once, in order.
+    pub fn paths(&self, kind: &str) -> Vec<Path> {
         let mut paths: Vec<String> = Vec::new();
-        let specs = self.properties.iter().filter(|spec| SCHEMA.is_a(&object.kind, &spec.kind));
-        for spec in specs {
-            let all = || SCHEMA.members(&object.kind).into_iter().map(|it| it.name.to_owned());
-            let wanted = if spec.all { all().collect() } else { spec.paths.clone() };
-            paths.extend(wanted);
+        for spec in self.properties.iter().filter(|spec| SCHEMA.is_a(kind, &spec.kind)) {
+            match spec.all {
+                true => paths.extend(SCHEMA.members(kind).iter().map(|it| it.name.to_owned())),
+                false => paths.extend(spec.paths.iter().cloned()),
+            }
         }
         let mut seen = HashSet::new();
         paths.retain(|path| seen.insert(path.clone()));
-        paths
+        let typed = |path: String| Some(Path { kind: SCHEMA.path(kind, &path)?, path });
+        paths.into_iter().filter_map(typed).collect()
     }
+}
+
+/// A property path and the type that it leads to.
+#[derive(Debug, Clone)]
+pub struct Path {
+    /// The path.
+    pub path: String,
+    /// The type.
+    pub kind: Type,
 }
 
 fn property_spec(node: &Node) -> Result<PropertySpec, Fault> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::collector::{REFERENCE, Written, properties};
+use super::collector::{Plan, REFERENCE, Written};
 use super::fault::Fault;
 use super::schema::Type;
 use super::spec::FilterSpec;
@@ -27,6 +27,7 @@ pub struct Filter {
     /// Its id.
     pub id: String,
     spec: FilterSpec,
+    plan: Plan,
     /// What the client knows of each object.
     known: BTreeMap<Ref, Written>,
 }
@@ -34,7 +35,7 @@ pub struct Filter {
 impl Filter {
     /// A filter that nothing was told of yet.
     pub fn new(id: String, spec: FilterSpec) -> Self {
-        Self { id, spec, known: BTreeMap::new() }
+        Self { id, spec, plan: Plan::default(), known: BTreeMap::new() }
     }
 }
 
@@ -95,7 +96,7 @@ fn filter_changes(state: &State, session: &str, filter: &mut Filter) -> Result<S
     let mut text = String::new();
     let mut known = BTreeMap::new();
     for object in objects {
-        let now = properties(state, Some(session), &filter.spec, &object);
+        let now = filter.plan.properties(state, Some(session), &filter.spec, &object);
         match filter.known.remove(&object) {
             None => tell(&mut text, "enter", &object, &now, &Written::new()),
             Some(before) if before != now => tell(&mut text, "modify", &object, &now, &before),

@@ -1,5 +1,8 @@
 //! Values of the interface: built by name, written as XML by the schema's types.
 
+use std::borrow::Cow;
+use std::fmt::Write;
+
 use super::schema::{SCHEMA, Type, is_primitive};
 
 /// A reference to a managed object.
@@ -132,7 +135,10 @@ impl<T: Into<Value>> From<Vec<T>> for Value {
 }
 
 /// Text as XML has it.
-pub fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(['&', '<', '>', '"', '\r']) {
+        return text.into();
+    }
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -144,7 +150,7 @@ pub fn escape(text: &str) -> String {
             c => safe.push(c),
         }
     }
-    safe
+    safe.into()
 }
 
 /// Writes `value` as the element `name`, whose type is declared; a list is an element for each.
@@ -230,7 +236,7 @@ pub fn write_fields(out: &mut String, data: &Data) {
 }
 
 fn element(out: &mut String, name: &str, attributes: &str, text: &str) {
-    out.push_str(&format!("<{name}{attributes}>{text}</{name}>"));
+    let _ = write!(out, "<{name}{attributes}>{text}</{name}>");
 }
 
 #[cfg(test)]
