@@ -72,7 +72,7 @@ fn local_is_always_there() {
     assert_eq!(done.status, 0);
     assert_eq!(
         done.out,
-        "NAME    PROVIDER   CURRENT   PATH   TITLE\nlocal   local      yes       -      -\n"
+        "NAME    PROVIDER   CURRENT   PATH   URL   TITLE\nlocal   local      yes       -      -     -\n"
     );
     assert!(!home.file().exists(), "a list writes nothing");
 }
@@ -174,9 +174,22 @@ fn capabilities_are_the_providers() {
     let home = Home::new();
     let done = home.run(&["capabilities"]);
     assert_eq!(done.status, 0);
-    assert_eq!(
-        done.out,
-        "FACET    AVAILABLE   SUMMARY\nexport   yes         Read disks and the machine's description\n"
+    let facets: Vec<(&str, &str)> = done
+        .out
+        .lines()
+        .map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next().unwrap(), words.next().unwrap())
+        })
+        .collect();
+    let local = [("FACET", "AVAILABLE"), ("export", "yes"), ("power", "no"), ("reclaim", "no")];
+    assert_eq!(facets, local, "{}", done.out);
+    let vsphere = [("GOVC_URL", "https://127.0.0.1:1")];
+    let done = home.run_with(&["capabilities", "govc"], &vsphere);
+    assert!(
+        done.out.contains("power    yes") || done.out.contains("power     yes"),
+        "{}",
+        done.out
     );
     assert_eq!(home.run(&["capabilities", "nope"]).status, 5);
 }
