@@ -12,7 +12,7 @@ datastore\t''"
 complete -c hyper-export -l snapshot -d 'Export the machine as it was at this snapshot; it may run' -r
 complete -c hyper-export -s j -l jobs -d 'Export so many machines at once' -r
 complete -c hyper-export -l compress -d 'Compress the image\'s own clusters: zlib, zstd (with a level: zlib:9) or none' -r
-complete -c hyper-export -l subformat -d 'Write this variant: streamOptimized, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)' -r
+complete -c hyper-export -l subformat -d 'Write this variant: streamOptimized, streamOptimizedTablesFirst, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)' -r
 complete -c hyper-export -l checksum -d 'Make this checksum of every file written: sha256 or sha1' -r
 complete -c hyper-export -l limit-rate -d 'Read no faster than this in all, such as 50M (bytes per second)' -r
 complete -c hyper-export -l allow-path -d 'Open files that an image names in this folder too, not only beside the image' -r -F

@@ -34,7 +34,7 @@ complete -c hyper-image -n "__fish_hyper_image_needs_command" -f -a "compare" -d
 complete -c hyper-image -n "__fish_hyper_image_using_subcommand convert" -s f -l format -d 'Write this format instead of the one that DST\'s suffix names' -r
 complete -c hyper-image -n "__fish_hyper_image_using_subcommand convert" -l size -d 'State how many bytes of a raw image or fixed VHD come through a pipe' -r
 complete -c hyper-image -n "__fish_hyper_image_using_subcommand convert" -l compress -d 'Compress the image\'s own clusters: zlib, zstd (with a level: zlib:9) or none' -r
-complete -c hyper-image -n "__fish_hyper_image_using_subcommand convert" -l subformat -d 'Write this variant: streamOptimized, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)' -r
+complete -c hyper-image -n "__fish_hyper_image_using_subcommand convert" -l subformat -d 'Write this variant: streamOptimized, streamOptimizedTablesFirst, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)' -r
 complete -c hyper-image -n "__fish_hyper_image_using_subcommand convert" -l checksum -d 'Make this checksum of every file written: sha256 or sha1' -r
 complete -c hyper-image -n "__fish_hyper_image_using_subcommand convert" -l limit-rate -d 'Read no faster than this in all, such as 50M (bytes per second)' -r
 complete -c hyper-image -n "__fish_hyper_image_using_subcommand convert" -l allow-path -d 'Open files that an image names in this folder too, not only beside the image' -r -F

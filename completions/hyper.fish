@@ -147,7 +147,7 @@ datastore\t''"
 complete -c hyper -n "__fish_hyper_using_subcommand export" -l snapshot -d 'Export the machine as it was at this snapshot; it may run' -r
 complete -c hyper -n "__fish_hyper_using_subcommand export" -s j -l jobs -d 'Export so many machines at once' -r
 complete -c hyper -n "__fish_hyper_using_subcommand export" -l compress -d 'Compress the image\'s own clusters: zlib, zstd (with a level: zlib:9) or none' -r
-complete -c hyper -n "__fish_hyper_using_subcommand export" -l subformat -d 'Write this variant: streamOptimized, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l subformat -d 'Write this variant: streamOptimized, streamOptimizedTablesFirst, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)' -r
 complete -c hyper -n "__fish_hyper_using_subcommand export" -l checksum -d 'Make this checksum of every file written: sha256 or sha1' -r
 complete -c hyper -n "__fish_hyper_using_subcommand export" -l limit-rate -d 'Read no faster than this in all, such as 50M (bytes per second)' -r
 complete -c hyper -n "__fish_hyper_using_subcommand export" -l allow-path -d 'Open files that an image names in this folder too, not only beside the image' -r -F
@@ -192,7 +192,7 @@ complete -c hyper -n "__fish_hyper_using_subcommand image; and not __fish_seen_s
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -s f -l format -d 'Write this format instead of the one that DST\'s suffix names' -r
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l size -d 'State how many bytes of a raw image or fixed VHD come through a pipe' -r
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l compress -d 'Compress the image\'s own clusters: zlib, zstd (with a level: zlib:9) or none' -r
-complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l subformat -d 'Write this variant: streamOptimized, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l subformat -d 'Write this variant: streamOptimized, streamOptimizedTablesFirst, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)' -r
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l checksum -d 'Make this checksum of every file written: sha256 or sha1' -r
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l limit-rate -d 'Read no faster than this in all, such as 50M (bytes per second)' -r
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from convert" -l allow-path -d 'Open files that an image names in this folder too, not only beside the image' -r -F

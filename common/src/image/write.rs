@@ -156,6 +156,9 @@ pub struct WriteOptions {
 pub enum Variant {
     /// VMDK for transport: compressed grains, written in order.
     StreamOptimized,
+    /// The same with the tables in front of the grains: for readers that know no footer. Needs a
+    /// file that can seek.
+    StreamOptimizedTablesFirst,
     /// VMDK with grain tables, uncompressed, one file.
     MonolithicSparse,
     /// VMDK whose data is a raw file beside a text descriptor.

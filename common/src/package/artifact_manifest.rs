@@ -29,14 +29,17 @@ pub struct ManifestFile {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ArtifactManifest {
     manifest_version: String,
-    source: Source,
-    vm: VmFacts,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vm: Option<VmFacts>,
     disks: Vec<Disk>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     nics: Vec<NicFacts>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Warning>,
-    metadata: Metadata,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metadata: Option<Metadata>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,20 +114,20 @@ impl ArtifactManifest {
         let warning = |text: &String| Warning { stage: "export".into(), message: text.clone() };
         Self {
             manifest_version: VERSION.into(),
-            source: Source {
+            source: Some(Source {
                 provider: provider.into(),
                 vm_id: vm_id.into(),
                 vm_name: machine.name.clone(),
                 export_method: "hyper-export".into(),
-            },
-            vm: VmFacts::of(machine),
+            }),
+            vm: Some(VmFacts::of(machine)),
             disks: disks.iter().enumerate().map(|(n, file)| Disk::of(n, file, machine)).collect(),
             nics: machine.nics.iter().enumerate().map(nic).collect(),
             warnings: warnings.iter().map(warning).collect(),
-            metadata: Metadata {
+            metadata: Some(Metadata {
                 tool: "hyper".into(),
                 tool_version: env!("CARGO_PKG_VERSION").into(),
-            },
+            }),
         }
     }
 
@@ -165,11 +168,10 @@ impl ArtifactManifest {
         if self.disks.is_empty() {
             return wrong("it names no disk".into());
         }
-        if !["bios", "uefi", "unknown"].contains(&self.vm.firmware.as_str()) {
-            return wrong(format!(
-                "firmware {:?} is none of bios, uefi, unknown",
-                self.vm.firmware
-            ));
+        if let Some(VmFacts { firmware, .. }) = &self.vm
+            && !["bios", "uefi", "unknown"].contains(&firmware.as_str())
+        {
+            return wrong(format!("firmware {firmware:?} is none of bios, uefi, unknown"));
         }
         let mut seen = std::collections::HashSet::new();
         for disk in &self.disks {
@@ -275,6 +277,18 @@ mod tests {
         assert_eq!(value["vm"]["mem_gb"], 1.5);
         assert_eq!(value["disks"][0]["boot_order_hint"], 0);
         assert_eq!(value["disks"][0]["bytes"], 1_u64 << 30);
+    }
+
+    #[test]
+    fn blocks_that_the_format_does_not_demand_may_be_missing() {
+        let mut value = serde_json::to_value(manifest()).unwrap();
+        for block in ["source", "vm", "nics", "warnings", "metadata"] {
+            assert!(value.as_object_mut().unwrap().remove(block).is_some(), "{block}");
+            let parsed = ArtifactManifest::parse(&value.to_string()).unwrap();
+            assert_eq!(serde_json::to_value(parsed).unwrap(), value, "{block}");
+        }
+        value.as_object_mut().unwrap().remove("disks");
+        assert!(ArtifactManifest::parse(&value.to_string()).is_err());
     }
 
     #[test]

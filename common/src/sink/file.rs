@@ -93,6 +93,29 @@ impl FileSink {
         &self.path
     }
 
+    /// Whether the file system can hold a file of `len` bytes at all; holes do not count against
+    /// free space.
+    ///
+    /// # Errors
+    /// `Unsupported` where it cannot; what the operating system said.
+    pub fn check_room(&self, len: u64) -> Result<()> {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+        if limit.is_some_and(|limit| limit < len) {
+            // A limit of the process, which much of a sparse file may never meet.
+            return Ok(());
+        }
+        match self.file.set_len(len).and_then(|()| self.file.set_len(0)) {
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                let text = format!("the file system cannot hold a file of {len} bytes");
+                Err(Error::unsupported(text)
+                    .with_subject(self.path.display().to_string())
+                    .with_hint("write to another file system, or as qcow2, which is smaller"))
+            }
+            Err(error) => Err(self.failed(error)),
+            Ok(()) => Ok(()),
+        }
+    }
+
     fn failed(&self, error: std::io::Error) -> Error {
         let full = error.kind() == std::io::ErrorKind::StorageFull
             || error.kind() == std::io::ErrorKind::QuotaExceeded;

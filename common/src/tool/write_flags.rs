@@ -17,7 +17,7 @@ pub struct WriteFlags {
     #[arg(long, value_name = "METHOD[:LEVEL]", value_parser = Compress::parse)]
     pub compress: Option<Compress>,
 
-    /// Write this variant: streamOptimized, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)
+    /// Write this variant: streamOptimized, streamOptimizedTablesFirst, monolithicSparse or monolithicFlat (vmdk), fixed or dynamic (vhd)
     #[arg(long, value_name = "VARIANT", value_parser = parse_variant)]
     pub subformat: Option<Variant>,
 
@@ -126,6 +126,7 @@ fn parse_variant(text: &str) -> std::result::Result<Variant, String> {
     use Variant as V;
     let all = [
         ("streamOptimized", V::StreamOptimized),
+        ("streamOptimizedTablesFirst", V::StreamOptimizedTablesFirst),
         ("monolithicSparse", V::MonolithicSparse),
         ("monolithicFlat", V::MonolithicFlat),
         ("fixed", V::Fixed),
@@ -135,7 +136,8 @@ fn parse_variant(text: &str) -> std::result::Result<Variant, String> {
         .find(|(name, _)| name.eq_ignore_ascii_case(text))
         .map(|(_, found)| *found)
         .ok_or_else(|| {
-            "it is none of streamOptimized, monolithicSparse, monolithicFlat, fixed, dynamic".into()
+            let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
+            format!("it is none of {}", names.join(", "))
         })
 }
 
@@ -253,9 +255,10 @@ impl WriteRequest {
 
 fn check_variant(format: ImageFormat, variant: Variant) -> Result<()> {
     let fits = match variant {
-        Variant::StreamOptimized | Variant::MonolithicSparse | Variant::MonolithicFlat => {
-            format == ImageFormat::Vmdk
-        }
+        Variant::StreamOptimized
+        | Variant::StreamOptimizedTablesFirst
+        | Variant::MonolithicSparse
+        | Variant::MonolithicFlat => format == ImageFormat::Vmdk,
         Variant::Fixed => format == ImageFormat::Vhd,
         Variant::Dynamic => {
             matches!(format, ImageFormat::Vhd | ImageFormat::Vhdx | ImageFormat::Vdi)
@@ -265,7 +268,10 @@ fn check_variant(format: ImageFormat, variant: Variant) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage(format!("{format} has no such variant"))
-        .with_hint("vmdk: streamOptimized, monolithicSparse, monolithicFlat; vhd: fixed, dynamic"))
+        .with_hint(
+            "vmdk: streamOptimized, streamOptimizedTablesFirst, monolithicSparse, monolithicFlat",
+        )
+        .with_hint("vhd: fixed, dynamic"))
 }
 
 #[cfg(test)]

@@ -396,6 +396,9 @@ fn begin_file(path: &Path, plan: &ImagePlan, recipe: &Recipe) -> Result<Begun> {
         }
     }
     let sink = hold(FileSink::create(claim, plan.overwrite).subject(subject)?);
+    if let Some(len) = plan.file_len() {
+        sink.check_room(len).inspect_err(|_| drop(sink.abort()))?;
+    }
     Ok(Begun::anew(Arc::new(sink), Some(file)))
 }
 
@@ -455,6 +458,15 @@ impl ImagePlan {
         };
         let recipe = Recipe::new(source, &plan);
         Place::new(&path).is_ok_and(|place| named_before(&place, &recipe).is_some())
+    }
+
+    /// Length of the image's file, where that does not depend on its content.
+    fn file_len(&self) -> Option<u64> {
+        match (self.format, self.options.variant) {
+            (ImageFormat::Raw, _) => Some(self.options.capacity),
+            (ImageFormat::Vhd, Some(Variant::Fixed)) => self.options.capacity.checked_add(512),
+            _ => None,
+        }
     }
 
     /// Whether the image can go into a pipe.

@@ -82,6 +82,18 @@ impl MachinePlan {
             disks.push(disk);
         }
         machine.disks = planned;
+        if matches!(request.format, TargetFormat::Ovf | TargetFormat::Ova) {
+            if machine.cpus.count == 0 {
+                warnings.push(
+                    "the source does not say how many processors it needs: 1 was assumed".into(),
+                );
+            }
+            if machine.memory_bytes == 0 {
+                warnings.push(
+                    "the source does not say how much memory it needs: 1 GiB was assumed".into(),
+                );
+            }
+        }
         if machine.tpm {
             warnings.push("the state of its TPM cannot be carried over".into());
         }

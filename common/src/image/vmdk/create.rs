@@ -14,8 +14,9 @@ const GRAIN: u32 = 65_536;
 const LEVEL: u8 = 5;
 
 /// Starts a VMDK: [`Variant::StreamOptimized`] (the usual one: compressed, appending, directory
-/// and footer at the end) or [`Variant::MonolithicSparse`] (plain grains, positional). Content
-/// ids derive from the seed.
+/// and footer at the end), [`Variant::StreamOptimizedTablesFirst`] (the same grains behind their
+/// tables, positional) or [`Variant::MonolithicSparse`] (plain grains, positional). Content ids
+/// derive from the seed.
 ///
 /// # Errors
 /// [`ImageError::Limit`] for a capacity beyond [`max_capacity`] or not of whole sectors, a grain
@@ -45,6 +46,11 @@ pub fn create(options: &WriteOptions) -> Result<Box<dyn Format>, ImageError> {
             let pack = pack(options)?;
             Ok(Box::new(StreamWriter::new(options.capacity, grain, pack.level, descriptor)))
         }
+        Variant::StreamOptimizedTablesFirst => {
+            let descriptor = embedded_descriptor(options, "streamOptimized");
+            let level = pack(options)?.level;
+            Ok(Box::new(StreamWriter::tables_first(options.capacity, grain, level, descriptor)))
+        }
         Variant::MonolithicSparse if options.compression.is_none() => {
             let descriptor = embedded_descriptor(options, "monolithicSparse");
             Ok(Box::new(SparseWriter::new(options.capacity, grain, descriptor)))
@@ -66,7 +72,9 @@ pub fn create(options: &WriteOptions) -> Result<Box<dyn Format>, ImageError> {
 /// more, as far as what it compresses to stays within; flat disks go as far as vSphere's.
 pub fn max_capacity(variant: Variant) -> u64 {
     match variant {
-        Variant::StreamOptimized | Variant::MonolithicFlat => 62 << 40,
+        Variant::StreamOptimized
+        | Variant::StreamOptimizedTablesFirst
+        | Variant::MonolithicFlat => 62 << 40,
         Variant::MonolithicSparse => (1 << 41) - SECTOR,
         Variant::Fixed | Variant::Dynamic => 0,
     }

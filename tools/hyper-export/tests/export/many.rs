@@ -1,7 +1,7 @@
 //! Several machines in one run: references on standard input, a record for each, the good ones
 //! written although others fail.
 
-use crate::disks::{MIB, content, holds, raw};
+use crate::disks::{MIB, content, holds, machine, noise, raw};
 use crate::user::{User, feed};
 
 /// A folder `lab` of three bare images.
@@ -85,4 +85,41 @@ fn machines_of_one_name_do_not_overwrite_each_other() {
     assert!(done.err.contains("another machine of this run"), "{}", done.err);
     assert_eq!(user.names("two"), ["m0-disk0.qcow2", "m0.machine.json", "m0.xml"]);
     assert_eq!(user.all_names("two").len(), 3);
+}
+
+#[test]
+fn what_a_bare_image_does_not_say_is_assumed_aloud() {
+    let user = User::new();
+    raw(&user.at("disk.raw"), &noise(MIB, 130));
+    for (format, words) in [
+        ("ovf", ["processors it needs: 1 was", "memory it needs: 1 GiB"]),
+        ("qcow2", ["processors it needs: 2 were", "memory it needs: 2 GiB"]),
+    ] {
+        let line = ["disk.raw", "-f", format, "--to", format, "-o", "json"];
+        let record = user.run(&line).ends(0).json();
+        let warnings = record["warnings"].to_string();
+        assert!(words.iter().all(|word| warnings.contains(word)), "{warnings}");
+    }
+}
+
+#[test]
+fn eight_disks_at_once_need_less_than_256_mib() {
+    let user = User::new();
+    for name in ["one", "two"] {
+        machine(&user.at(name), name, &[20 * MIB; 4]);
+    }
+    let line = ["one", "two", "--jobs", "2", "--compress", "zstd", "--to", "out"];
+    let mut run = user.start(&[&line[..], &["--progress", "json"]].concat());
+    let status = format!("/proc/{}/status", run.id());
+    let peak = std::cell::Cell::new(0);
+    let look = |_: &serde_json::Value| {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let field = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = field.and_then(|field| field.trim().trim_end_matches(" kB").parse().ok());
+        peak.set(kib.unwrap_or(0_u64).max(peak.get()));
+        false
+    };
+    assert!(!run.wait_for(look));
+    run.end().ends(0);
+    assert!((10 << 10..256 << 10).contains(&peak.get()), "{} KiB", peak.get());
 }

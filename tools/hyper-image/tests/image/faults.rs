@@ -102,3 +102,23 @@ fn a_pipe_that_is_interrupted_leaves_nothing() {
     assert!(done.err.contains("interrupted"), "{}", done.err);
     assert!(place.files().is_empty());
 }
+
+#[test]
+fn a_file_that_the_file_system_cannot_hold_is_refused_before_a_byte_is_written() {
+    let place = Place::new();
+    let len = 62_u64 << 40;
+    place.qemu(&["create", "-q", "-f", "qcow2", "huge.qcow2", "62T"]);
+    let probe = std::fs::File::create(place.at("probe")).unwrap();
+    let holds = probe.set_len(len).is_ok();
+    std::fs::remove_file(place.at("probe")).unwrap();
+    let done = place.run(&["convert", "huge.qcow2", "huge.raw"]);
+    if holds {
+        // tmpfs and xfs, among others.
+        done.ends(0);
+        assert_eq!(std::fs::metadata(place.at("huge.raw")).unwrap().len(), len);
+        return;
+    }
+    let done = done.ends(7);
+    assert!(done.err.contains(&format!("cannot hold a file of {len} bytes")), "{}", done.err);
+    assert_eq!(place.files(), ["huge.qcow2"]);
+}

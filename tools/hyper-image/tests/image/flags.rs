@@ -79,6 +79,17 @@ fn flag_subformat() {
         let info = place.json(&["inspect", name]).ends(0).json();
         assert_eq!(info["variant"], word, "{name}");
     }
+    place.run(&["convert", "a.raw", "f.vmdk", "--subformat", "streamOptimizedTablesFirst"]).ends(0);
+    place.same(["raw", "vmdk"], ["a.raw", "f.vmdk"]);
+    let directory = |name: &str| {
+        let bytes = std::fs::read(place.at(name)).unwrap();
+        u64::from_le_bytes(bytes[56..64].try_into().unwrap())
+    };
+    assert_eq!(directory("a.vmdk"), u64::MAX);
+    assert_eq!(directory("f.vmdk"), 21);
+    let to_pipe = ["convert", "a.raw", "-", "--format", "vmdk"];
+    let variant = ["--subformat", "streamOptimizedTablesFirst"];
+    place.run(&[&to_pipe[..], &variant[..]].concat()).ends(7);
     let create = |name: &str| place.info(name)["format-specific"]["data"]["create-type"].clone();
     assert_eq!(create("a.vmdk"), "streamOptimized");
     assert_eq!(create("b.vmdk"), "monolithicSparse");

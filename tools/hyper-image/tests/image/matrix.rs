@@ -41,12 +41,13 @@ const OTHERS: [Source; 10] = [
 /// A target: its name, qemu's format, and the flags that it is written with.
 type Target = (&'static str, &'static str, &'static [&'static str]);
 
-const TARGETS: [Target; 11] = [
+const TARGETS: [Target; 12] = [
     ("t.raw", "raw", &[]),
     ("t.qcow2", "qcow2", &[]),
     ("tz.qcow2", "qcow2", &["--compress", "zlib"]),
     ("ts.qcow2", "qcow2", &["--compress", "zstd"]),
     ("t.vmdk", "vmdk", &["--subformat", "streamOptimized"]),
+    ("tt.vmdk", "vmdk", &["--subformat", "streamOptimizedTablesFirst"]),
     ("ts.vmdk", "vmdk", &["--subformat", "monolithicSparse"]),
     ("tf.vmdk", "vmdk", &["--subformat", "monolithicFlat"]),
     ("t.vhd", "vpc", &["--subformat", "dynamic"]),

@@ -40,12 +40,17 @@ fn drain(raw: &[u8]) -> Result<(), ImageError> {
     Ok(())
 }
 
-/// The same content in the layout with tables in front (qemu-img's) and behind (ours).
-fn both_layouts(bytes: &[u8]) -> [Vec<u8>; 2] {
+/// The same content in the layout with tables in front (qemu-img's and ours) and behind.
+fn both_layouts(bytes: &[u8]) -> [Vec<u8>; 3] {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("front.vmdk");
     convert(bytes, &path, "subformat=streamOptimized");
-    [std::fs::read(&path).unwrap(), written(bytes, Variant::StreamOptimized)]
+    let ours = |variant| written(bytes, variant);
+    [
+        std::fs::read(&path).unwrap(),
+        ours(Variant::StreamOptimizedTablesFirst),
+        ours(Variant::StreamOptimized),
+    ]
 }
 
 #[test]

@@ -16,7 +16,8 @@ use crate::image::{
     Variant,
 };
 
-const VARIANTS: [Variant; 2] = [Variant::StreamOptimized, Variant::MonolithicSparse];
+const VARIANTS: [Variant; 3] =
+    [Variant::StreamOptimized, Variant::StreamOptimizedTablesFirst, Variant::MonolithicSparse];
 
 fn read_back(raw: Vec<u8>) -> Vec<u8> {
     assert!(probe(&raw[..raw.len().min(65_536)]));
@@ -86,9 +87,11 @@ fn a_writer_that_is_saved_and_resumed_writes_the_same() {
 fn large_sparse_disks_are_written_and_read() {
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("large.vmdk");
-    for (variant, capacity) in
-        [(Variant::StreamOptimized, 62_u64 << 40), (Variant::MonolithicSparse, (2 << 40) - 512)]
-    {
+    for (variant, capacity) in [
+        (Variant::StreamOptimized, 62_u64 << 40),
+        (Variant::StreamOptimizedTablesFirst, 62 << 40),
+        (Variant::MonolithicSparse, (2 << 40) - 512),
+    ] {
         let text = content(2, 1 << 20);
         let near_end = (capacity >> 1) / 65_536 * 65_536;
         let extents = [
@@ -152,7 +155,7 @@ fn ids_derive_from_the_seed() {
 
 #[test]
 fn limits_are_told_with_numbers() {
-    for variant in [Variant::StreamOptimized, Variant::MonolithicSparse] {
+    for variant in VARIANTS {
         let most = max_capacity(variant);
         assert!(create(&options(most, variant)).is_ok());
         let error = create(&options(most + 512, variant)).err().unwrap();
