@@ -34,7 +34,7 @@ complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l password
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l vm -d 'Have this machine, with image files as its disks, such as prod/web01=a.qcow2,b.raw' -r
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l vms -d 'Have so many machines with small generated disks' -r
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l running -d 'Have this machine run' -r
-complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l efi -d 'Give this machine UEFI firmware' -r
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l efi -d 'Give this machine UEFI firmware, with =secure Secure Boot, with =tpm a virtual TPM as well' -r
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l odd -d 'Make the disks of a machine independent, rdm, shared or encrypted' -r
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l session-timeout -d 'End a login that was not used for so long' -r
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l lease-timeout -d 'End a lease that made no progress for so long' -r

@@ -66,9 +66,9 @@ pub struct VsphereArgs {
     #[arg(long, value_name = "NAME")]
     pub running: Vec<String>,
 
-    /// Give this machine UEFI firmware
-    #[arg(long, value_name = "NAME")]
-    pub efi: Vec<String>,
+    /// Give this machine UEFI firmware, with =secure Secure Boot, with =tpm a virtual TPM as well
+    #[arg(long, value_name = "NAME[=KIND]", value_parser = efi)]
+    pub efi: Vec<EfiArg>,
 
     /// Take the space of disks beforehand instead of as it is written
     #[arg(long)]
@@ -138,6 +138,28 @@ fn machine(text: &str) -> Result<MachineArg, String> {
         return Err("a name or a file is empty".to_owned());
     }
     Ok(MachineArg { path, files })
+}
+
+/// A machine with UEFI firmware.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EfiArg {
+    /// The machine's name.
+    pub name: String,
+    /// Whether Secure Boot is on.
+    pub secure: bool,
+    /// Whether it has a virtual TPM.
+    pub tpm: bool,
+}
+
+fn efi(text: &str) -> Result<EfiArg, String> {
+    let (name, kind) = text.split_once('=').map_or((text, None), |(a, b)| (a, Some(b)));
+    let (secure, tpm) = match kind {
+        None => (false, false),
+        Some("secure") => (true, false),
+        Some("tpm") => (true, true),
+        Some(_) => return Err("KIND is secure or tpm".to_owned()),
+    };
+    Ok(EfiArg { name: name.to_owned(), secure, tpm })
 }
 
 /// A machine and what is odd about its disks.

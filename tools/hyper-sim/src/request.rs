@@ -68,7 +68,8 @@ impl Vsphere {
         }
         let args = &self.args;
         let odd = args.odd.iter().map(|OddArg { name, .. }| name);
-        for name in args.running.iter().chain(&args.efi).chain(odd) {
+        let efi = args.efi.iter().map(|efi| &efi.name);
+        for name in args.running.iter().chain(efi).chain(odd) {
             if names.binary_search(name).is_err() {
                 return Err(Error::usage("there is no such machine").with_subject(name));
             }

@@ -55,14 +55,14 @@ fn add(
     images: Vec<Arc<DiskImage>>,
 ) {
     let args = &request.args;
-    let is = |names: &[String]| names.iter().any(|it| it == name);
     let oddity = args.odd.iter().find(|odd| odd.name == name).map(|odd| odd.kind);
     let disk = |image| Disk { image, thin: !args.thick, oddity };
     let folder = tree.folder(folders);
     let reference = tree.next_machine();
     let number = tree.machines.len() as u64 + 1;
     let now = Timestamp::now();
-    let running = is(&args.running);
+    let running = args.running.iter().any(|it| it == name);
+    let efi = args.efi.iter().find(|efi| efi.name == name);
     let networks = &tree.places.network;
     let nics = networks.iter().take(if images.len() > 1 { 2 } else { 1 }).enumerate();
     let nics = nics.map(|(at, network)| (mac(number, at as u64), network.clone())).collect();
@@ -74,7 +74,9 @@ fn add(
         instance_uuid: format!("5015f000-aaaa-bbbb-cccc-{number:012x}"),
         cpus: if images.len() > 1 { 4 } else { 2 },
         memory_mib: if images.len() > 1 { 4096 } else { 2048 },
-        efi: is(&args.efi),
+        efi: efi.is_some(),
+        secure_boot: efi.is_some_and(|efi| efi.secure),
+        tpm: efi.is_some_and(|efi| efi.tpm),
         guest: ("debian12_64Guest", "Debian GNU/Linux 12 (64-bit)"),
         power: if running { Power::On } else { Power::Off },
         booted: running.then_some(now),

@@ -107,7 +107,7 @@ async fn sim(args: &[&str]) -> std::sync::Arc<Sim> {
 #[tokio::test]
 async fn every_value_is_what_the_interface_says() {
     let odd = ["--odd", "db01=rdm", "--odd", "web01=encrypted", "--running", "app01"];
-    for args in [&[][..], &odd, &["--esx", "--running", "db01"], &["--efi", "web01"]] {
+    for args in [&[][..], &odd, &["--esx", "--running", "db01"], &["--efi", "web01=tpm"]] {
         let sim = sim(args).await;
         let mut state = sim.lock();
         let ids: Vec<String> = state.tree.machines.keys().cloned().collect();

@@ -47,6 +47,7 @@ pub fn devices(machine: &Machine, places: &Places, networks: &[String]) -> Vec<D
     let mut on_pci = vec![500, 12000, SATA];
     on_pci.extend((0..buses as i32).map(|bus| SCSI + bus));
     on_pci.extend(&nics);
+    on_pci.extend(machine.tpm.then_some(11000));
     let mut all = vec![
         controller("VirtualIDEController", IDE, "IDE 0", 0, vec![]),
         controller("VirtualIDEController", IDE + 1, "IDE 1", 1, vec![]),
@@ -83,6 +84,10 @@ pub fn devices(machine: &Machine, places: &Places, networks: &[String]) -> Vec<D
             .set("device", vec![16000]),
     );
     all.push(cdrom());
+    if machine.tpm {
+        let tpm = device("VirtualTPM", 11000, "Virtual TPM", "Virtual TPM device");
+        all.push(tpm.set("controllerKey", PCI).set("unitNumber", 16));
+    }
     let disks = machine.disks.iter().enumerate();
     all.extend(disks.map(|(at, disk)| disk_device(machine, at, disk, places)));
     all.extend((0..machine.nics.len()).map(|at| card(machine, at, networks)));

@@ -100,6 +100,10 @@ pub struct Machine {
     pub memory_mib: u64,
     /// Whether the firmware is UEFI.
     pub efi: bool,
+    /// Whether Secure Boot is on.
+    pub secure_boot: bool,
+    /// Whether it has a virtual TPM.
+    pub tpm: bool,
     /// The kind of guest, in the platform's word and in a person's.
     pub guest: (&'static str, &'static str),
     /// Power.

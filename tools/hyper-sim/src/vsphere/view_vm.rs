@@ -128,18 +128,18 @@ fn config(tree: &Inventory, machine: &Machine) -> Data {
         .set("extraConfig", extra(machine))
         .set("datastoreUrl", vec![datastore_url()])
         .set("swapPlacement", "inherit")
-        .set("bootOptions", boot())
+        .set("bootOptions", boot(machine))
         .set("changeTrackingEnabled", false)
         .set("firmware", if machine.efi { "efi" } else { "bios" })
         .set("maxMksConnections", 40)
         .set("migrateEncryption", "opportunistic")
 }
 
-fn boot() -> Data {
+fn boot(machine: &Machine) -> Data {
     Data::new("VirtualMachineBootOptions")
         .set("bootDelay", 0)
         .set("enterBIOSSetup", false)
-        .set("efiSecureBootEnabled", false)
+        .set("efiSecureBootEnabled", machine.secure_boot)
         .set("bootRetryEnabled", false)
         .set("bootRetryDelay", 10000)
         .set("networkBootProtocol", "ipv4")
@@ -313,7 +313,7 @@ fn summary(tree: &Inventory, machine: &Machine) -> Data {
         .set("guestId", machine.guest.0)
         .set("guestFullName", machine.guest.1)
         .set("annotation", "")
-        .set("tpmPresent", false)
+        .set("tpmPresent", machine.tpm)
         .set("hwVersion", "vmx-19");
     let storage = Data::new("VirtualMachineStorageSummary")
         .set("committed", committed(machine))

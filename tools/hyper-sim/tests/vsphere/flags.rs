@@ -77,8 +77,12 @@ fn flag_vms_makes_many_machines() {
 
 #[test]
 fn flag_running_and_flag_efi_say_what_a_machine_is() {
-    let server = Server::start(&["--plain", "--running", "web01", "--efi", "web01"]);
+    let args = ["--plain", "--running", "web01", "--efi", "web01", "--efi", "app01=tpm"];
+    let server = Server::start(&args);
     let client = server.login();
+    let with_tpm = client.fetch(("VirtualMachine", "vm-1003"), "config");
+    assert!(with_tpm.has("<efiSecureBootEnabled>true<") && with_tpm.has("\"VirtualTPM\""));
+    assert!(client.fetch(WEB, "config").has("<efiSecureBootEnabled>false<"));
     assert!(client.fetch(WEB, "runtime").has("<powerState>poweredOn<"));
     assert!(client.fetch(WEB, "config").has("<firmware>efi<"));
     let other = ("VirtualMachine", "vm-1002");
@@ -263,6 +267,7 @@ fn mistakes_are_said_before_anything_starts() {
     for (args, status, words) in [
         (&["--running", "nobody"][..], 2, "there is no such machine"),
         (&["--odd", "web01=round"], 2, "KIND is"),
+        (&["--efi", "web01=round"], 2, "KIND is secure or tpm"),
         (&["--vm", "a=a.raw", "--vm", "x/a=a.raw"], 2, "two machines have this name"),
         (&["--esx", "--vm", "x/a=a.raw"], 2, "no folders"),
         (&["--vm", "=a.raw"], 2, "is empty"),
