@@ -1,7 +1,5 @@
-//! The export facet: which way the disks take, which moment is read, and what is made for that
-//! and released again.
+//! The export facet: what is made for reading a machine, and released again.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -9,41 +7,26 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
-use super::datastore::{FlatDisk, StoreFile, datacenter_of};
+use super::datastore::{FlatDisk, StoreFile};
 use super::inventory::MACHINE;
 use super::lease::{LEASE, Lease, Wanted};
-use super::machine::{Described, VmDisk, describe, plain_name};
+use super::machine::Described;
 use super::moment::TempSnapshot;
 use super::nfc::{Leased, NfcDisk};
+use super::opening::{Flat, FlatFinder, GRAIN, Opening};
 use super::power::shut_down;
-use super::property::Properties;
 use super::soap::MoRef;
-use super::{Client, Vsphere, snapshot};
+use super::{Client, Vsphere};
 use crate::cancel::Leftover;
-use crate::error::{Error, ErrorKind, Result, ResultExt, one_line};
+use crate::error::{Error, Result, ResultExt, one_line};
 use crate::image::{ImageFormat, ReadAt, Variant};
 use crate::progress::Reporter;
 use crate::provider::{
-    DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Ledger, Moment, Seek, Ties,
-    Transport, Whole, WholeBytes,
+    DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Ledger, Moment, Ties, Whole,
+    WholeBytes,
 };
 use crate::transfer::{WireDisk, wire_extents};
 use crate::vm::{Machine, VmId};
-
-/// What is asked of a machine.
-const PATHS: [&str; 8] = [
-    "name",
-    "config",
-    "layoutEx.file",
-    "runtime.powerState",
-    "runtime.host",
-    "snapshot",
-    "parent",
-    "parentVApp",
-];
-
-/// Grains of the streams that servers send.
-const GRAIN: u32 = 64 << 10;
 
 #[async_trait]
 impl Export for Vsphere {
@@ -53,228 +36,30 @@ impl Export for Vsphere {
     }
 }
 
-/// A machine that is being opened.
-struct Opening {
-    client: Client,
-    vm: MoRef,
-}
-
-impl Opening {
-    async fn open(self, options: &ExportOptions) -> Result<VsphereSource> {
-        let properties = self.client.properties(&self.vm, &PATHS).await?;
-        let name = plain_name(properties.str("name").unwrap_or(&self.vm.value));
-        let off = properties.str("runtime.powerState") == Some("poweredOff");
-        if options.moment == Moment::AsIs && !off {
-            return Err(Error::conflict("the machine is running; choose what is exported")
-                .with_subject(name)
-                .with_hint("--snapshot NAME: as it was at a snapshot")
-                .with_hint("--temp-snapshot: as it is now; a snapshot is made and removed again")
-                .with_hint("--power-off: after the guest has shut down; it stays off"));
-        }
-        let (mut described, subject) = self.describe(&name, &properties, &options.moment).await?;
-        self.name_networks(&mut described).await?;
-        let datacenter = self.datacenter(&properties).await;
-        // What is still running changes until it has been brought to rest, and its files are
-        // locked.
-        let settled = match &options.moment {
-            Moment::AsIs | Moment::Snapshot(_) => true,
-            Moment::TempSnapshot { .. } => false,
-            Moment::PowerOff => off,
-        };
-        let by_file = by_file(options.transport, &described);
-        let finder =
-            FlatFinder { client: self.client.clone(), transport: options.transport, datacenter };
-        let flat = match by_file && settled {
-            true => finder.find(&described).await?,
-            false => None,
-        };
-        let streams = !by_file || settled && flat.is_none();
-        let changed = properties.get("config").and_then(|config| config.str("changeVersion"));
-        let marks = settled.then(|| match &subject {
-            Some(snapshot) => Some(snapshot.value.clone()),
-            None => changed.map(str::to_owned),
-        });
-        let marks = marks.flatten();
-        let disks = disk_infos(&described, flat.as_deref(), settled, marks.as_deref());
-        let found = OnceLock::new();
-        if settled {
-            let _ = found.set(flat);
-        }
-        Ok(VsphereSource {
-            client: self.client,
-            vm: self.vm,
-            name,
-            moment: options.moment.clone(),
-            off,
-            subject,
-            leased: Arc::default(),
-            flat: found,
-            streams,
-            finder,
-            disks,
-            described,
-            held: Held::default(),
-        })
-    }
-
-    /// The machine as it is, or as it was at the snapshot.
-    async fn describe(
-        &self,
-        name: &str,
-        properties: &Properties,
-        moment: &Moment,
-    ) -> Result<(Described, Option<MoRef>)> {
-        let files = properties.get("layoutEx.file");
-        let missing = || {
-            Error::new(ErrorKind::Unavailable, "the server does not tell its configuration")
-                .with_subject(name)
-                .with_hint("its host may be disconnected, or this user may not see it")
-        };
-        let Moment::Snapshot(wanted) = moment else {
-            let config = properties.get("config").ok_or_else(missing)?;
-            return Ok((describe(name, config, files)?, None));
-        };
-        let found = snapshot::find(properties.get("snapshot"), wanted)?;
-        let then = self.client.properties(&found.id, &["config"]).await?;
-        let config = then.get("config").ok_or_else(missing)?;
-        Ok((describe(name, config, files)?, Some(found.id)))
-    }
-
-    /// Asks for the names of port groups that adapters know by their keys.
-    async fn name_networks(&self, described: &mut Described) -> Result<()> {
-        let groups: Vec<MoRef> = described.ports.iter().map(|(_, group)| group.clone()).collect();
-        let mut names = HashMap::new();
-        for group in groups {
-            let asked = self.client.properties(&group, &["name"]).await;
-            match asked {
-                Ok(found) => names.extend(found.str("name").map(|name| (group, plain_name(name)))),
-                // The key is better than nothing, and no reason to fail.
-                Err(error) => tracing::info!("{group}: {}", one_line(&error)),
-            }
-        }
-        for (number, group) in &described.ports {
-            if let (Some(nic), Some(name)) =
-                (described.machine.nics.get_mut(*number), names.get(group))
-            {
-                nic.network = Some(name.clone());
-            }
-        }
-        Ok(())
-    }
-
-    async fn datacenter(&self, properties: &Properties) -> Result<String> {
-        let above = ["parent", "parentVApp", "runtime.host"];
-        let above = above.iter().find_map(|path| properties.reference(path));
-        let above = above.ok_or_else(|| {
-            Error::new(ErrorKind::Protocol, "the server does not say where the machine is")
-        })?;
-        datacenter_of(&self.client, above).await
-    }
-}
-
-/// The disks of a machine as files; none for those that cannot be exported.
-type Flat = Vec<Option<Arc<FlatDisk>>>;
-
-/// Whether the disks are to be looked for as files.
-fn by_file(transport: Transport, described: &Described) -> bool {
-    let suits = |disk: &VmDisk| disk.preallocated && disk.refusal.is_none();
-    match transport {
-        Transport::Nfc => false,
-        Transport::Datastore => true,
-        Transport::Auto => !described.disks.is_empty() && described.disks.iter().all(suits),
-    }
-}
-
-/// Looks for the files of disks.
-struct FlatFinder {
-    client: Client,
-    transport: Transport,
-    datacenter: Result<String>,
-}
-
-impl FlatFinder {
-    /// The disks as files; none where they cannot be had and the choice is ours.
-    async fn find(&self, described: &Described) -> Result<Option<Flat>> {
-        let auto = self.transport == Transport::Auto;
-        let datacenter = match &self.datacenter {
-            Ok(datacenter) => datacenter,
-            Err(_) if auto => return Ok(None),
-            Err(error) => return Err(Error::new(error.kind(), one_line(error))),
-        };
-        let mut flat = Vec::new();
-        for disk in &described.disks {
-            if disk.refusal.is_some() {
-                flat.push(None);
-                continue;
-            }
-            match FlatDisk::open(&self.client, datacenter, disk).await {
-                Ok(open) => flat.push(Some(Arc::new(open))),
-                Err(error) if auto => {
-                    tracing::info!("{}: exported as a stream: {}", disk.label, one_line(&error));
-                    return Ok(None);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Some(flat))
-    }
-}
-
-fn disk_infos(
-    described: &Described,
-    flat: Option<&[Option<Arc<FlatDisk>>]>,
-    settled: bool,
-    marks: Option<&str>,
-) -> Vec<DiskInfo> {
-    let info = |(number, (disk, vm)): (usize, (&crate::vm::MachineDisk, &VmDisk))| {
-        let file = flat.and_then(|flat| flat.get(number)?.as_ref());
-        let identity = match file {
-            Some(file) => {
-                file.identity().filter(|_| settled).map(|id| format!("{id} {}", vm.marks))
-            }
-            // The platform's own marks of a content are part of it: with none of them nothing
-            // is proven.
-            None => marks.filter(|_| !vm.marks.is_empty()).map(|id| format!("{id} {}", vm.marks)),
-        };
-        DiskInfo {
-            id: disk.id.clone(),
-            name: vm.label.clone(),
-            capacity: vm.capacity,
-            block_size: GRAIN,
-            seek: if file.is_some() { Seek::Ranges } else { Seek::Stream },
-            format: None,
-            identity,
-            modified_seconds: file.map_or(0, |file| file.modified_seconds()),
-            refusal: vm.refusal.clone(),
-        }
-    };
-    described.machine.disks.iter().zip(&described.disks).enumerate().map(info).collect()
-}
-
 /// A machine that is read.
-struct VsphereSource {
-    client: Client,
-    vm: MoRef,
-    name: String,
-    moment: Moment,
+pub(super) struct VsphereSource {
+    pub client: Client,
+    pub vm: MoRef,
+    pub name: String,
+    pub moment: Moment,
     /// Whether it was off when it was opened.
-    off: bool,
+    pub off: bool,
     /// The snapshot that is read; none for the machine itself.
-    subject: Option<MoRef>,
-    leased: Arc<Leased>,
+    pub subject: Option<MoRef>,
+    pub leased: Arc<Leased>,
     /// The disks as files, none where they are streams; known once the machine is at rest.
-    flat: OnceLock<Option<Flat>>,
+    pub flat: OnceLock<Option<Flat>>,
     /// Whether they are known to be streams.
-    streams: bool,
-    finder: FlatFinder,
-    disks: Vec<DiskInfo>,
-    described: Described,
-    held: Held,
+    pub streams: bool,
+    pub finder: FlatFinder,
+    pub disks: Vec<DiskInfo>,
+    pub described: Described,
+    pub held: Held,
 }
 
 /// What was made for the run, and what was learned in it.
 #[derive(Debug, Default)]
-struct Held {
+pub(super) struct Held {
     temporary: TempSnapshot,
     /// The lease's name, and what is said of it to those who do not wait for the end.
     lease: Mutex<Option<(MoRef, Leftover)>>,

@@ -13,6 +13,7 @@ mod machine;
 mod moment;
 mod names;
 mod nfc;
+mod opening;
 mod power;
 mod property;
 mod reclaim;

@@ -12,5 +12,7 @@ mod pipes;
 mod resume;
 mod sim;
 mod user;
+mod vcsim;
 mod vsphere;
+mod vsphere_loop;
 mod words;
