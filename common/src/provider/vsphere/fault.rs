@@ -120,6 +120,17 @@ pub fn fault_of(error: &Error) -> Option<&Fault> {
     None
 }
 
+/// Whether an error says that a view is gone: its login has ended, and another one was made, while
+/// it was read.
+pub(super) fn is_lost_view(error: &Error) -> bool {
+    fault_of(error).is_some_and(|fault| {
+        let object = fault.detail.child("obj");
+        let kind = object.and_then(|object| object.refers.as_deref());
+        fault.kind == "ManagedObjectNotFound"
+            && (kind == Some("ContainerView") || fault.message.contains("ContainerView"))
+    })
+}
+
 /// Whether an error says that there is no login, or none any more.
 pub fn is_logged_out(error: &Error) -> bool {
     fault_of(error).is_some_and(|fault| fault.kind == "NotAuthenticated")

@@ -80,7 +80,12 @@ impl Provider for Vsphere {
     }
 
     async fn resolve(&self, reference: &str) -> Result<VmId> {
-        resolve::resolve(&self.client, reference).await
+        match resolve::resolve(&self.client, reference).await {
+            Err(error) if fault::is_lost_view(&error) => {
+                resolve::resolve(&self.client, reference).await
+            }
+            other => other,
+        }
     }
 
     fn list(&self, filter: VmFilter) -> BoxStream<'_, Result<Vm>> {
