@@ -6,6 +6,7 @@
 mod image;
 mod memory;
 mod package;
+mod server;
 mod sparse;
 mod text;
 
@@ -24,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     ("ova", package::ova),
     ("ovf", package::ovf),
     ("qcow2", image::qcow2),
+    ("soap", server::soap),
     ("vdi", image::vdi),
     ("vhd", image::vhd),
     ("vhdx", image::vhdx),

@@ -74,7 +74,12 @@ impl Endpoint {
 pub fn parse_url(text: &str) -> std::result::Result<Url, String> {
     let text = text.trim();
     let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    // A URL that is laid out oddly may still hold a password, and is then not repeated.
+    let text = if text.contains('@') { "what stands there" } else { text };
     let mut url = Url::parse(&whole).map_err(|error| format!("{text:?} is no URL: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the URL holds a user or a password in a place where none is expected".into());
+    }
     if !matches!(url.scheme(), "https" | "http") {
         return Err(format!("{text:?} is no URL of a vCenter or ESXi: it starts with https://"));
     }
@@ -126,7 +131,7 @@ mod tests {
         assert_eq!(shown("vc:8443/").unwrap(), "https://vc:8443/sdk");
         assert_eq!(shown("http://127.0.0.1:8989/sdk?x=1#y").unwrap(), "http://127.0.0.1:8989/sdk");
         assert_eq!(shown("https://[::1]:8989/other").unwrap(), "https://[::1]:8989/other");
-        for wrong in ["", "ftp://vc", "https://", "https://a b/"] {
+        for wrong in ["", "ftp://vc", "https://", "https://a b/", "https:///user:pass@vc/"] {
             assert!(shown(wrong).is_err(), "{wrong}");
         }
     }

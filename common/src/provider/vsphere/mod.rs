@@ -24,6 +24,8 @@ mod snapshot;
 mod soap;
 mod stream;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
