@@ -32,7 +32,8 @@ pub fn command(home: &std::path::Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-sim"));
     command.arg("vsphere").args(args).env_clear().env("HOME", home).current_dir(home);
     command.envs(std::env::var_os("HYPER_NEUTRALISE").map(|flag| ("HYPER_NEUTRALISE", flag)));
-    command.stdin(Stdio::null());
+    // What a killed server leaves behind goes with the test's own folder.
+    command.env("TMPDIR", home).stdin(Stdio::null());
     command
 }
 
@@ -43,13 +44,12 @@ impl Server {
         prepare(home.path());
         let mut all = args.to_vec();
         all.extend(["-o", "ndjson"]);
-        let mut child = command(home.path(), &all)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut starting = command(home.path(), &all);
+        let child = starting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
-        let (mut stderr, heard) = (child.stderr.take().unwrap(), said.clone());
+        // From here on it ends with the test, whatever it prints.
+        let mut server = Self { child, access: Value::Null, said: said.clone(), home };
+        let (mut stderr, heard) = (server.child.stderr.take().unwrap(), said.clone());
         std::thread::spawn(move || {
             let mut part = [0; 4096];
             while let Ok(len @ 1..) = stderr.read(&mut part) {
@@ -57,10 +57,11 @@ impl Server {
             }
         });
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let stdout = server.child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
         let access = serde_json::from_str(&line);
-        let access = access.unwrap_or_else(|_| panic!("{line:?} {}", said.lock().unwrap()));
-        Self { child, access, said, home }
+        server.access = access.unwrap_or_else(|_| panic!("{line:?} {}", said.lock().unwrap()));
+        server
     }
 
     pub fn start(args: &[&str]) -> Self {
