@@ -322,7 +322,7 @@ fn deepest(error: &reqwest::Error) -> String {
 }
 
 /// The first error of a type among the causes, those inside of I/O errors included.
-fn cause<'e, E: std::error::Error + 'static>(error: &'e reqwest::Error) -> Option<&'e E> {
+fn cause<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(level) = next {
         if let Some(found) = level.downcast_ref::<E>() {

@@ -69,7 +69,7 @@ impl Sim {
         let mut env = Vec::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         while !env.iter().any(|(name, _)| name == "GOVC_PASSWORD") {
-            let line = lines.next().expect("the simulator tells how it is reached").unwrap();
+            let line = lines.next().unwrap().unwrap();
             if let Some((name, value)) = line.trim_start_matches("export ").split_once('=') {
                 env.push((name.to_owned(), value.trim_matches('\'').to_owned()));
             }

@@ -25,7 +25,8 @@ impl Vcsim {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect("vcsim starts: run eval \"$(scripts/testbed --env govc)\" first");
+            // Where it is not found: eval "$(scripts/testbed --env govc)".
+            .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line =
             lines.find_map(|line| line.ok().filter(|line| line.contains("GOVC_URL="))).unwrap();
