@@ -24,7 +24,7 @@ pub enum Verb {
     /// A password never stands in the configuration or on the command line: it is read from a
     /// file descriptor and kept in a file that only its owner may read, or it comes from a file or
     /// a command each time it is needed. Without one, HYPER_NAME_PASSWORD or the terminal is asked.
-    Add(AddArgs),
+    Add(Box<AddArgs>),
     /// Make a context the current one
     Use(NameArgs),
     /// Remove a context from the configuration

@@ -15,7 +15,7 @@ pub enum Request {
     /// Show all contexts.
     List,
     /// Add one.
-    Add(Addition),
+    Add(Box<Addition>),
     /// Make one the current.
     Use(String),
     /// Remove one.
@@ -51,7 +51,7 @@ impl Request {
     pub fn new(args: ContextArgs, config: &Config) -> Result<Self> {
         Ok(match args.verb {
             Verb::List(_) => Self::List,
-            Verb::Add(args) => Self::Add(Addition::new(args)?),
+            Verb::Add(args) => Self::Add(Box::new(Addition::new(*args)?)),
             Verb::Use(args) => Self::Use(config.context(&args.name)?.name),
             Verb::Remove(args) => Self::Remove(config.context(&args.name)?.name),
             Verb::Logout(args) => Self::Logout(config.context(&args.name)?.name),

@@ -17,7 +17,7 @@ use crate::request::{Addition, Request};
 pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
     match request {
         Request::List => list(cx),
-        Request::Add(addition) => add(addition, cx),
+        Request::Add(addition) => add(*addition, cx),
         Request::Use(name) => use_context(&name, cx),
         Request::Remove(name) => remove(&name, cx).await,
         Request::Logout(name) => log_out(&name, cx).await,
