@@ -39,7 +39,10 @@ async fn list(places: Vec<Reference>, filter: VmFilter, cx: &mut Context) -> Res
         }
     }
     let shown = list.len();
-    list.finish()?;
+    // A list that could not be had must not look like an empty one.
+    if shown > 0 || failures.count == 0 {
+        list.finish()?;
+    }
     if shown == 0 && failures.count == 0 {
         cx.remarks.say("no machine here passes");
     }

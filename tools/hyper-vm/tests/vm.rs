@@ -164,6 +164,7 @@ fn what_cannot_be_read_is_a_warning_and_says_so_in_the_end() {
     assert!(stdout(&output).contains("web01") && stdout(&output).contains("db01"));
     let alone = user.run(&["list", "local:broken.ovf"]);
     assert_eq!(status(&alone), 9, "{}", stderr(&alone));
+    assert!(alone.stdout.is_empty(), "a list that could not be had is not an empty one");
     assert!(!stderr(&alone).contains("warning"), "{}", stderr(&alone));
     assert_eq!(status(&user.run(&["list", "local:none"])), 5);
     assert_eq!(status(&user.run(&["get", "none"])), 5);
