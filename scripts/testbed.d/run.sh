@@ -49,6 +49,51 @@ with_vcsim() (
 	"$@"
 )
 
+# with_kubernetes ARG...: runs kubectl against an API server that lives as long
+# as that does. Neither server can be asked for any free port: another is tried
+# when one was taken.
+with_kubernetes() (
+	folder=$(mktemp -d)
+	pids=
+	# shellcheck disable=SC2154  # pid is the loop's own
+	trap 'for pid in $pids; do stop "$pid"; done; rm -rf "$folder"' EXIT
+	cd "$folder"
+	echo 'token,admin,admin,"system:masters"' >tokens.csv
+	for _ in 1 2 3 4 5; do
+		start_kubernetes $((20000 + RANDOM % 10000)) && break
+		for pid in $pids; do stop "$pid"; done
+		pids=
+	done
+	[ -n "$pids" ] || {
+		cat etcd.log api.log >&2
+		die "kube-apiserver did not start (see above)"
+	}
+	"$TB/kubernetes/bin/kubectl" --server "https://127.0.0.1:$port" --token token \
+		--certificate-authority certs/apiserver.crt "$@"
+)
+
+# start_kubernetes PORT: etcd at PORT, the API server at the port after it, in
+# the current folder; sets $port and $pids.
+start_kubernetes() {
+	local bin=$TB/kubernetes/bin etcd=http://127.0.0.1:$1 peer=unix://peer:0 pid
+	port=$(($1 + 1))
+	rm -rf etcd certs
+	"$bin/etcd" --data-dir etcd --listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
+		--listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" \
+		--initial-cluster "default=$peer" --unsafe-no-fsync >etcd.log 2>&1 </dev/null &
+	pids=$!
+	"$bin/kube-apiserver" --etcd-servers "$etcd" --bind-address 127.0.0.1 --secure-port "$port" \
+		--cert-dir certs --token-auth-file tokens.csv --authorization-mode RBAC \
+		--service-cluster-ip-range 10.0.0.0/24 --endpoint-reconciler-type none \
+		--service-account-issuer "https://127.0.0.1:$port" \
+		--service-account-key-file certs/apiserver.key \
+		--service-account-signing-key-file certs/apiserver.key \
+		--disable-admission-plugins ServiceAccount >api.log 2>&1 </dev/null &
+	pid=$!
+	pids="$pid $pids"
+	wait_for 60 "$pid" api.log 'Caches are synced for crd-autoregister'
+}
+
 # boot_to_login SECONDS LOG QEMU-ARG...: starts a machine under software
 # emulation and ends it as soon as it asks for a login on the serial line.
 boot_to_login() (
