@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::file::ContextEntry;
-use super::{Config, GOVC, PasswordSource, Server, Surroundings, suggest};
+use super::kube::{KUBE, KubeContext};
+use super::{Config, GOVC, KubeTarget, PasswordSource, Server, Surroundings, suggest};
 use crate::error::{Error, Result};
 
 /// The context that always exists: plain files, seen from the current directory unless the
@@ -22,8 +23,12 @@ pub struct ContextConfig {
     pub path: Option<PathBuf>,
     /// A few words for lists.
     pub title: Option<String>,
-    /// The namespace used where none is given.
+    /// The namespace that is looked at: the one of the flags, else the context's own.
     pub namespace: Option<String>,
+    /// Whether all namespaces are looked at where several can be.
+    pub all_namespaces: bool,
+    /// The cluster, where it is one.
+    pub kube: Option<KubeTarget>,
     /// How its server is reached, where its platform has one.
     pub server: Option<Server>,
     /// Whether it stands in the file.
@@ -34,13 +39,16 @@ pub struct ContextConfig {
 
 impl Config {
     /// All contexts: those of the file by name, led by `local` and by `govc`, where the
-    /// environment makes that, unless they are configured.
+    /// environment makes that, unless they are configured; then those of the kubeconfig.
     pub fn contexts(&self) -> Vec<ContextConfig> {
         let entries = &self.document.contexts;
         let builtin = [LOCAL, GOVC].into_iter().filter(|name| !entries.contains_key(*name));
+        let clusters = self.kube.contexts().iter();
+        let clusters = clusters.map(|cluster| self.cluster(&self.shown(&cluster.name), cluster));
         builtin
             .filter_map(|name| self.builtin(name))
             .chain(entries.iter().map(|(name, entry)| self.describe(name, entry)))
+            .chain(clusters)
             .collect()
     }
 
@@ -55,11 +63,17 @@ impl Config {
         if let Some(builtin) = self.builtin(name) {
             return Ok(builtin);
         }
+        if let Some(cluster) = self.kube.find(name) {
+            return Ok(self.cluster(name, cluster));
+        }
+        // A kubeconfig that cannot be read may hold it.
+        self.kube.check()?;
         if name == GOVC {
             return Err(Error::not_found("there is no context \"govc\"")
                 .with_hint("set GOVC_URL: it makes this context"));
         }
         let known = self.names();
+        let known = known.iter().map(String::as_str);
         let error = Error::not_found(format!("there is no context {name:?}"));
         Err(match suggest::closest(name, known) {
             Some(close) => error.with_hint(format!("did you mean {close:?}?")),
@@ -67,11 +81,20 @@ impl Config {
         })
     }
 
-    /// The context used where none is named: `current_context`, else `govc` where the
-    /// environment makes that, else `local`.
+    /// The context used where none is named. Where a flag that only clusters have was given, or
+    /// kubectl is the caller, it is the kubeconfig's current one, unless the configuration's is a
+    /// cluster as well; else `current_context`, else `govc` where the environment makes that, else
+    /// `local`.
     pub fn current_context(&self) -> &str {
-        let chosen = self.document.current_context.as_ref();
-        chosen.map_or_else(|| self.current_where_none_is_chosen(), |name| name.value.as_str())
+        let chosen = self.document.current_context.as_ref().map(|name| name.value.as_str());
+        let is_cluster = |name: &&str| self.context(name).is_ok_and(|it| it.kube.is_some());
+        if self.scope.means_cluster()
+            && !chosen.as_ref().is_some_and(is_cluster)
+            && let Some(current) = self.kube.current()
+        {
+            return current;
+        }
+        chosen.unwrap_or_else(|| self.current_where_none_is_chosen())
     }
 
     pub(super) fn current_where_none_is_chosen(&self) -> &'static str {
@@ -79,9 +102,27 @@ impl Config {
     }
 
     /// The names of all contexts.
-    fn names(&self) -> impl Iterator<Item = &str> + Clone {
-        let entries = self.document.contexts.keys().map(String::as_str);
-        entries.chain([LOCAL]).chain(self.govc.is_some().then_some(GOVC))
+    fn names(&self) -> Vec<String> {
+        let entries = self.document.contexts.keys().cloned();
+        let builtin = [LOCAL].into_iter().chain(self.govc.is_some().then_some(GOVC));
+        let clusters = self.kube.contexts().iter();
+        let clusters = clusters.flat_map(|it| [it.name.clone(), format!("{KUBE}{}", it.name)]);
+        entries.chain(builtin.map(str::to_owned)).chain(clusters).collect()
+    }
+
+    /// How a context of the kubeconfig is called: with a prefix where its name is taken.
+    fn shown(&self, name: &str) -> String {
+        let taken = self.document.contexts.contains_key(name) || self.builtin(name).is_some();
+        if taken { format!("{KUBE}{name}") } else { name.to_owned() }
+    }
+
+    /// The provider of a context that does not stand in the file.
+    pub(super) fn builtin_provider(&self, name: &str) -> &'static str {
+        match name {
+            GOVC => "vsphere",
+            name if name != LOCAL && self.kube.find(name).is_some() => "kubevirt",
+            _ => LOCAL,
+        }
     }
 
     /// The contexts that `--context` and `--all-contexts` select, in the order given, each once;
@@ -108,9 +149,15 @@ impl Config {
     /// Splits `context:rest` where a known context leads: the longest known name followed by `:`
     /// wins. A reference without one is all rest.
     pub fn split_reference<'r>(&self, reference: &'r str) -> (Option<&'r str>, &'r str) {
-        let fits =
-            |name: &&str| reference.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'));
-        let Some(length) = self.names().filter(fits).map(str::len).max() else {
+        // Most references name none; the kubeconfig is not read for those.
+        if !reference.contains(':') {
+            return (None, reference);
+        }
+        let names = self.names();
+        let fits = |name: &&String| {
+            reference.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with(':'))
+        };
+        let Some(length) = names.iter().filter(fits).map(String::len).max() else {
             return (None, reference);
         };
         (reference.get(..length), reference.get(length + 1..).unwrap_or_default())
@@ -122,7 +169,9 @@ impl Config {
             provider: entry.provider.value.clone(),
             path: entry.path.as_deref().map(|path| self.absolute(path)),
             title: entry.title.clone(),
-            namespace: entry.namespace.clone(),
+            namespace: self.scope.namespace.clone().or_else(|| entry.namespace.clone()),
+            all_namespaces: self.scope.all_namespaces,
+            kube: (entry.provider.value == "kubevirt").then(|| self.kube_of(entry)),
             server: entry.url.as_ref().map(|url| self.server(name, url, entry)),
             configured: true,
             surroundings: self.surroundings.clone(),
@@ -166,10 +215,37 @@ impl Config {
             path: None,
             title: None,
             namespace: None,
+            all_namespaces: false,
+            kube: None,
             server,
             configured: false,
             surroundings: self.surroundings.clone(),
         })
+    }
+
+    /// A context of the kubeconfig.
+    fn cluster(&self, name: &str, cluster: &KubeContext) -> ContextConfig {
+        ContextConfig {
+            name: name.to_owned(),
+            provider: "kubevirt".to_owned(),
+            path: None,
+            title: None,
+            namespace: self.scope.namespace.clone().or_else(|| cluster.namespace.clone()),
+            all_namespaces: self.scope.all_namespaces,
+            kube: Some(cluster.target(self.kube.files())),
+            server: None,
+            configured: false,
+            surroundings: self.surroundings.clone(),
+        }
+    }
+
+    /// The cluster that an entry of the file names: in a kubeconfig of its own, or in the usual.
+    fn kube_of(&self, entry: &ContextEntry) -> KubeTarget {
+        let own = entry.kubeconfig.as_deref().map(|path| vec![self.absolute(path)]);
+        KubeTarget {
+            files: own.unwrap_or_else(|| self.kube.files().to_vec()),
+            context: entry.kube_context.clone(),
+        }
     }
 
     fn absolute(&self, path: &Path) -> PathBuf {

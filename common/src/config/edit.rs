@@ -21,6 +21,10 @@ pub struct ContextDraft {
     pub title: Option<String>,
     /// The namespace used where none is given.
     pub namespace: Option<String>,
+    /// The kubeconfig of a cluster, where it is not the usual one.
+    pub kubeconfig: Option<PathBuf>,
+    /// The cluster's context in its kubeconfig; `None` for the current one.
+    pub kube_context: Option<String>,
     /// How its server is reached. Of the places for the password a file and a command are
     /// written down; the rest goes without saying.
     pub server: Option<Server>,
@@ -224,13 +228,20 @@ fn entry_lines(draft: &ContextDraft, indent: &str) -> Result<Vec<String>> {
         format!("{indent}{}:", quoted(&draft.name)?),
         format!("{indent}{indent}provider: {}", quoted(&draft.provider)?),
     ];
-    let path = draft.path.as_ref().map(|path| path.to_str().map(str::to_owned).ok_or(path));
-    let path = path.transpose().map_err(|path| {
-        Error::usage("a path that is not UTF-8 cannot stand in the configuration")
-            .with_subject(path.display().to_string())
-    })?;
-    let fields =
-        [("path", path), ("title", draft.title.clone()), ("namespace", draft.namespace.clone())];
+    let text = |path: &Option<PathBuf>| {
+        let text = path.as_ref().map(|path| path.to_str().map(str::to_owned).ok_or(path));
+        text.transpose().map_err(|path| {
+            Error::usage("a path that is not UTF-8 cannot stand in the configuration")
+                .with_subject(path.display().to_string())
+        })
+    };
+    let fields = [
+        ("path", text(&draft.path)?),
+        ("title", draft.title.clone()),
+        ("namespace", draft.namespace.clone()),
+        ("kubeconfig", text(&draft.kubeconfig)?),
+        ("kube_context", draft.kube_context.clone()),
+    ];
     for (name, value) in fields {
         if let Some(value) = value {
             lines.push(format!("{indent}{indent}{name}: {}", quoted(&value)?));

@@ -38,6 +38,10 @@ pub struct ContextEntry {
     #[serde(default)]
     pub namespace: Option<String>,
     #[serde(default)]
+    pub kubeconfig: Option<PathBuf>,
+    #[serde(default)]
+    pub kube_context: Option<String>,
+    #[serde(default)]
     pub url: Option<String>,
     #[serde(default)]
     pub user: Option<String>,
@@ -192,9 +196,22 @@ fn check_server(name: &str, entry: &ContextEntry) -> Result<(), (String, Option<
         ("password_file", entry.password_file.is_some()),
         ("password_command", entry.password_command.is_some()),
     ];
-    if entry.provider.value == LOCAL {
-        return match server_keys.iter().find(|(_, set)| *set) {
-            Some((key, _)) => Err((format!("context {name:?}: local files have no {key}"), None)),
+    let cluster = entry.provider.value == "kubevirt";
+    let kube_keys = [
+        ("kubeconfig", entry.kubeconfig.is_some()),
+        ("kube_context", entry.kube_context.is_some()),
+    ];
+    if let Some((key, _)) = kube_keys.iter().find(|(_, set)| *set && !cluster) {
+        return Err((format!("context {name:?}: only clusters have a {key}"), None));
+    }
+    if entry.provider.value == LOCAL || cluster {
+        let what = if cluster { "a cluster has" } else { "local files have" };
+        let path = [("path", cluster && entry.path.is_some())];
+        return match server_keys.iter().chain(&path).find(|(_, set)| *set) {
+            Some((key, _)) => Err((
+                format!("context {name:?}: {what} no {key}"),
+                cluster.then(|| "the kubeconfig says how a cluster is reached".to_owned()),
+            )),
             None => Ok(()),
         };
     }
@@ -235,6 +252,8 @@ impl ContextEntry {
             && self.path == other.path
             && self.title == other.title
             && self.namespace == other.namespace
+            && self.kubeconfig == other.kubeconfig
+            && self.kube_context == other.kube_context
             && self.url == other.url
             && self.user == other.user
             && self.datacenter == other.datacenter

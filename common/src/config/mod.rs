@@ -10,6 +10,7 @@ mod defaults;
 mod edit;
 mod file;
 mod govc;
+mod kube;
 mod secret;
 mod server;
 mod suggest;
@@ -25,13 +26,14 @@ pub use self::defaults::{DESTRUCTIVE, FlagDefaults, known_flags};
 pub use self::edit::ContextDraft;
 use self::file::Document;
 pub use self::govc::{Address, GOVC, split as split_url};
+pub use self::kube::{KUBE, KubeTarget, Kubeconfig, Scope};
 pub use self::secret::Secret;
 pub use self::server::{Ask, Login, LoginKind, Logins, PasswordSource, Server, Surroundings};
 pub use self::suggest::closest;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The providers that a context may name in this release.
-pub const PROVIDERS: &[&str] = &["local", "vsphere"];
+pub const PROVIDERS: &[&str] = &["kubevirt", "local", "vsphere"];
 
 /// The folder beside the configuration that holds a context's password in a file of its name.
 const CREDENTIALS: &str = "credentials";
@@ -43,6 +45,8 @@ pub struct Config {
     text: Option<String>,
     document: Document,
     govc: Option<Server>,
+    kube: Kubeconfig,
+    scope: Scope,
     passwords: BTreeMap<String, Secret>,
     surroundings: Surroundings,
 }
@@ -95,11 +99,13 @@ impl Config {
         Ok(Self { path: path.to_owned(), text: Some(text), document, ..Self::default() })
     }
 
-    /// The same with what the environment says: the context of govc's variables, and
-    /// `HYPER_<CONTEXT>_PASSWORD` for the contexts of the file. `variable` looks one up.
+    /// The same with what the environment says: the context of govc's variables, those of the
+    /// kubeconfig, and `HYPER_<CONTEXT>_PASSWORD` for the contexts of the file. `variable` looks
+    /// one up.
     #[must_use]
     pub fn with_environment(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         self.govc = govc::server(&variable);
+        self.kube = Kubeconfig::from_environment(&variable);
         for name in self.document.contexts.keys() {
             let value = variable(&password_variable(name)).and_then(|it| it.into_string().ok());
             if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -113,6 +119,16 @@ impl Config {
     #[must_use]
     pub fn with_surroundings(mut self, surroundings: Surroundings) -> Self {
         self.surroundings = surroundings;
+        self
+    }
+
+    /// The same as the flags `--kubeconfig`, `--namespace` and `--all-namespaces` narrow it.
+    #[must_use]
+    pub fn with_scope(mut self, scope: Scope) -> Self {
+        if let Some(file) = &scope.kubeconfig {
+            self.kube = Kubeconfig::of_files(vec![file.clone()]);
+        }
+        self.scope = scope;
         self
     }
 
@@ -146,8 +162,8 @@ impl Config {
         merged.add("defaults", &self.document.defaults);
         let Some(context) = context else { return merged };
         let entry = self.document.contexts.get(context);
-        let builtin = if context == GOVC { "vsphere" } else { LOCAL };
-        let provider = entry.map_or(builtin, |entry| entry.provider.value.as_str());
+        let provider = entry
+            .map_or_else(|| self.builtin_provider(context), |entry| entry.provider.value.as_str());
         if let Some(provider_entry) = self.document.providers.get(provider) {
             merged.add(&format!("providers.{provider}.defaults"), &provider_entry.defaults);
         }

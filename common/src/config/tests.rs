@@ -133,6 +133,8 @@ fn draft(name: &str) -> ContextDraft {
         path: Some("/data/my vms".into()),
         title: None,
         namespace: None,
+        kubeconfig: None,
+        kube_context: None,
         server: None,
     }
 }

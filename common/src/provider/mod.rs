@@ -4,6 +4,7 @@
 //! Tools see these traits alone and never name a platform.
 
 pub mod facets;
+pub mod kubevirt;
 pub mod local;
 pub mod registry;
 pub mod vsphere;

@@ -1,6 +1,7 @@
 //! From a context to the provider that serves it: the one place that names the platforms.
 
 use super::Provider;
+use super::kubevirt::Kubevirt;
 use super::local::Local;
 use super::vsphere::Vsphere;
 use crate::config::{ContextConfig, PROVIDERS};
@@ -17,6 +18,7 @@ pub fn names() -> &'static [&'static str] {
 /// `Config` for a provider that this build does not have; the provider's own.
 pub fn open(context: &ContextConfig) -> Result<Box<dyn Provider>> {
     match context.provider.as_str() {
+        "kubevirt" => Ok(Box::new(Kubevirt::open(context)?)),
         "local" => Ok(Box::new(Local::open(context)?)),
         "vsphere" => Ok(Box::new(Vsphere::open(context)?)),
         other => Err(Error::new(
@@ -44,6 +46,8 @@ mod tests {
                 path: None,
                 title: None,
                 namespace: None,
+                all_namespaces: false,
+                kube: None,
                 server: Some(Server { url: "https://127.0.0.1".into(), ..Server::default() }),
                 configured: true,
                 surroundings: Surroundings::default(),

@@ -6,7 +6,7 @@ use clap::{ArgMatches, FromArgMatches};
 
 use super::command::{Caller, command_for};
 use super::{Tool, layers};
-use crate::config::{Config, FlagDefaults};
+use crate::config::{Config, FlagDefaults, Scope};
 use crate::error::{Error, Result};
 
 /// What became of the arguments.
@@ -36,6 +36,8 @@ pub fn parse<T: Tool>(argv: &[OsString]) -> Result<Parsed> {
     wrong.map_or(Ok(()), Err)?;
     let variable = |name: &str| std::env::var_os(name);
     let config = Config::load(&Config::location(variable)?)?.with_environment(variable);
+    let scope = first.as_ref().map(|matches| scope_of(matches, caller)).unwrap_or_default();
+    let config = config.with_scope(scope);
     let context = first.as_ref().ok().and_then(|matches| context_of::<T>(matches, &config));
     let defaults = sight.defaults(config.flag_defaults(context.as_deref()));
     let matches = if defaults.is_empty() {
@@ -45,7 +47,10 @@ pub fn parse<T: Tool>(argv: &[OsString]) -> Result<Parsed> {
         command.try_get_matches_from(argv)
     };
     Ok(match matches {
-        Ok(matches) => Parsed::Run(Box::new((matches, config))),
+        Ok(matches) => {
+            let scope = scope_of(&matches, caller);
+            Parsed::Run(Box::new((matches, config.with_scope(scope))))
+        }
         Err(error) => Parsed::Words(error),
     })
 }
@@ -101,6 +106,18 @@ impl Sight {
             Some(flag) => defaults.without(flag),
             None => defaults,
         }
+    }
+}
+
+/// Where the flags say to look in clusters.
+fn scope_of(matches: &ArgMatches, caller: Caller) -> Scope {
+    let leaf = leaf(matches);
+    let one = |id: &str| leaf.try_get_one::<bool>(id).ok().flatten() == Some(&true);
+    Scope {
+        kubeconfig: leaf.try_get_one("kubeconfig").ok().flatten().cloned(),
+        namespace: leaf.try_get_one("namespace").ok().flatten().cloned(),
+        all_namespaces: one("all_namespaces"),
+        plugin: caller == Caller::Kubectl,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Flags that mean the same in every tool, as groups to flatten into a tool's arguments.
 //!
 //! The frame reads some of them by field name: `output`, `progress`, `quiet`, `verbose`,
-//! `timeout`, `context`, `all_contexts`. A field of one of these names must come from here.
+//! `timeout`, `context`, `all_contexts`, `namespace`, `all_namespaces`, `kubeconfig`. A field of one of these names must come from here.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,8 +12,8 @@ use crate::config::{Config, ContextConfig};
 use crate::error::{Error, Result};
 use crate::output::OutputFormat;
 use crate::progress::ProgressMode;
-use crate::time::parse_duration;
-use crate::vm::{VmFilter, VmMatch, VmStatus, parse_bytes};
+use crate::time::{parse_duration, parse_moment};
+use crate::vm::{StatusWord, VmFilter, VmMatch, parse_bytes};
 
 /// `-o`: the format of records. Read by the frame.
 #[derive(Debug, Clone, Args)]
@@ -39,6 +40,27 @@ pub struct ContextFlags {
     /// Use all contexts
     #[arg(long, conflicts_with = "context")]
     pub all_contexts: bool,
+
+    /// Look in all namespaces of a cluster
+    #[arg(long, short = 'A', conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+
+    /// Where in clusters.
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
+}
+
+/// `-n`, `--kubeconfig`: where to look in clusters. Obeyed by the frame, through the
+/// configuration.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ClusterFlags {
+    /// Look in this namespace of a cluster
+    #[arg(long, short, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// Find clusters in this file instead of KUBECONFIG or ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
 }
 
 impl ContextFlags {
@@ -78,6 +100,10 @@ pub struct ReferenceFlags {
     /// Look in this context for machines that are named without one
     #[arg(long, short, value_name = "NAME")]
     pub context: Option<String>,
+
+    /// Where in clusters.
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
 }
 
 impl ReferenceFlags {
@@ -88,7 +114,7 @@ impl ReferenceFlags {
     /// `NotFound` for a name that is no context.
     pub fn locate(&self, config: &Config, reference: &str) -> Result<(ContextConfig, String)> {
         let context = self.context.iter().cloned().collect();
-        ContextFlags { context, all_contexts: false }.locate(config, reference)
+        ContextFlags { context, ..ContextFlags::default() }.locate(config, reference)
     }
 }
 
@@ -99,9 +125,34 @@ pub struct FilterFlags {
     #[arg(long = "match", value_name = "PATTERN", value_parser = match_parser)]
     pub matches: Vec<VmMatch>,
 
-    /// Show only VMs in this state: running, stopped, paused or unknown
+    /// Show only VMs in this state: running, stopped, paused, starting, stopping, failed, unknown,
+    /// or the platform's own word
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
-    pub status: Vec<VmStatus>,
+    pub status: Vec<StatusWord>,
+
+    /// Show only VMs with these labels, on a platform that has them, such as app=web
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    pub selector: Option<String>,
+
+    /// Show only VMs on this host
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+
+    /// Show only VMs made since: a time ago (7d), a date, or RFC 3339
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub created_after: Option<jiff::Timestamp>,
+
+    /// Show only VMs made before
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub created_before: Option<jiff::Timestamp>,
+
+    /// Show only VMs changed since
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub updated_after: Option<jiff::Timestamp>,
+
+    /// Show only VMs last changed before
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub updated_before: Option<jiff::Timestamp>,
 
     /// Show only VMs with at least so many processors
     #[arg(long, value_name = "N")]
@@ -120,12 +171,23 @@ fn match_parser(text: &str) -> std::result::Result<VmMatch, String> {
     })
 }
 
+/// A moment before now, as `--created-after` takes it.
+fn moment(text: &str) -> std::result::Result<jiff::Timestamp, String> {
+    parse_moment(text, &jiff::Zoned::now())
+}
+
 impl From<FilterFlags> for VmFilter {
     fn from(flags: FilterFlags) -> Self {
         Self {
             within: None,
             matches: flags.matches,
             status: flags.status,
+            selector: flags.selector,
+            node: flags.node,
+            created_after: flags.created_after,
+            created_before: flags.created_before,
+            updated_after: flags.updated_after,
+            updated_before: flags.updated_before,
             min_cpus: flags.min_cpus,
             min_memory_bytes: flags.min_memory,
         }

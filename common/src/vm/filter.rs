@@ -17,7 +17,19 @@ pub struct VmFilter {
     /// Patterns on fields; each must match.
     pub matches: Vec<VmMatch>,
     /// One of these, where any are given.
-    pub status: Vec<VmStatus>,
+    pub status: Vec<StatusWord>,
+    /// Labels, as Kubernetes selects by them; a provider whose platform has none refuses it.
+    pub selector: Option<String>,
+    /// On this host.
+    pub node: Option<String>,
+    /// Made at this moment or later. A VM that does not tell does not pass.
+    pub created_after: Option<jiff::Timestamp>,
+    /// Made before this moment. A VM that does not tell does not pass.
+    pub created_before: Option<jiff::Timestamp>,
+    /// Changed at this moment or later. A VM that does not tell does not pass.
+    pub updated_after: Option<jiff::Timestamp>,
+    /// Changed before this moment. A VM that does not tell does not pass.
+    pub updated_before: Option<jiff::Timestamp>,
     /// At least so many processors. A VM that does not tell does not pass.
     pub min_cpus: Option<u32>,
     /// At least so many bytes of memory. A VM that does not tell does not pass.
@@ -25,10 +37,30 @@ pub struct VmFilter {
 }
 
 impl VmFilter {
-    /// Whether `vm` passes.
+    /// For a platform without labels: nothing is selected by them.
+    ///
+    /// # Errors
+    /// `Unsupported` where something is.
+    pub fn without_labels(&self, provider: &str) -> Result<()> {
+        match &self.selector {
+            None => Ok(()),
+            Some(selector) => {
+                Err(Error::unsupported(format!("{provider} machines have no labels"))
+                    .with_subject(selector.clone())
+                    .with_hint("--match selects by any field of a machine"))
+            }
+        }
+    }
+
+    /// Whether `vm` passes; the labels are for the provider to look at.
     pub fn accepts(&self, vm: &Vm) -> bool {
         self.matches.iter().all(|pattern| pattern.accepts(vm))
-            && (self.status.is_empty() || self.status.contains(&vm.status))
+            && (self.status.is_empty() || self.status.iter().any(|word| word.accepts(vm)))
+            && self.node.as_ref().is_none_or(|node| {
+                vm.node.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(node))
+            })
+            && within(vm.created, self.created_after, self.created_before)
+            && within(vm.updated, self.updated_after, self.updated_before)
             && self.min_cpus.is_none_or(|least| vm.cpus.is_some_and(|cpus| cpus >= least))
             && self
                 .min_memory_bytes
@@ -36,11 +68,75 @@ impl VmFilter {
     }
 }
 
+/// Whether a moment is not before `after` and before `before`.
+fn within(
+    moment: Option<jiff::Timestamp>,
+    after: Option<jiff::Timestamp>,
+    before: Option<jiff::Timestamp>,
+) -> bool {
+    after.is_none_or(|after| moment.is_some_and(|moment| moment >= after))
+        && before.is_none_or(|before| moment.is_some_and(|moment| moment < before))
+}
+
+/// One `--status`: a neutral status, or a platform's own word for one. Neither looks at upper and
+/// lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct StatusWord(String);
+
+/// `printableStatus` of KubeVirt's VirtualMachine, beyond the neutral words.
+const PLATFORM_WORDS: [&str; 14] = [
+    "Provisioning",
+    "Migrating",
+    "Terminating",
+    "CrashLoopBackOff",
+    "ErrorUnschedulable",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ErrorPvcNotFound",
+    "DataVolumeError",
+    "WaitingForVolumeBinding",
+    "WaitingForReceiver",
+    "Scheduling",
+    "Scheduled",
+    "Pending",
+];
+
+impl StatusWord {
+    /// Whether a VM is in this state, by the neutral word or the platform's.
+    pub fn accepts(&self, vm: &Vm) -> bool {
+        vm.status.name().eq_ignore_ascii_case(&self.0)
+            || vm.state.as_ref().is_some_and(|state| state.eq_ignore_ascii_case(&self.0))
+    }
+}
+
+impl std::str::FromStr for StatusWord {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let known = VmStatus::ALL.map(VmStatus::name).into_iter().chain(PLATFORM_WORDS);
+        if let Some(word) = known.clone().find(|word| word.eq_ignore_ascii_case(text)) {
+            return Ok(Self(word.to_owned()));
+        }
+        let near = crate::config::closest(text, known.clone());
+        let near = near.map(|word| format!(" (did you mean {word}?)")).unwrap_or_default();
+        let words = known.collect::<Vec<_>>().join(", ");
+        Err(format!("not one of {words}: {text:?}{near}"))
+    }
+}
+
+impl From<VmStatus> for StatusWord {
+    fn from(status: VmStatus) -> Self {
+        Self(status.name().to_owned())
+    }
+}
+
 /// One `--match`. Written as
 /// `GLOB` (on the name), `/REGEX/` (on the name), `FIELD=GLOB`, `FIELD=/REGEX/` or `FIELD~REGEX`.
 /// Globs cover the whole value, with `*`, `?`, `[a-z]` and `{a,b}`; regular expressions may match
 /// anywhere in it. Neither looks at upper and lower case. A field with several values (`macs`,
-/// `networks`) matches where one of them does; a field that a VM does not tell never matches.
+/// `networks`, `labels` as `key=value`) matches where one of them does; a field that a VM does not tell never matches.
 #[derive(Debug, Clone)]
 pub struct VmMatch {
     text: String,
@@ -73,10 +169,14 @@ enum Field {
     InstanceUuid,
     Macs,
     Networks,
+    Namespace,
+    State,
+    IpAddresses,
+    Labels,
 }
 
 /// Field names as in records; the singular of a list is taken as well.
-const FIELDS: [(&str, Field); 18] = [
+const FIELDS: [(&str, Field); 24] = [
     ("name", Field::Name),
     ("id", Field::Id),
     ("context", Field::Context),
@@ -95,6 +195,12 @@ const FIELDS: [(&str, Field); 18] = [
     ("mac", Field::Macs),
     ("networks", Field::Networks),
     ("network", Field::Networks),
+    ("namespace", Field::Namespace),
+    ("state", Field::State),
+    ("ip_addresses", Field::IpAddresses),
+    ("ip_address", Field::IpAddresses),
+    ("labels", Field::Labels),
+    ("label", Field::Labels),
 ];
 
 impl VmMatch {
@@ -131,6 +237,10 @@ impl VmMatch {
             Field::InstanceUuid => told(&vm.instance_uuid),
             Field::Macs => vm.macs.iter().any(|mac| hit(mac)),
             Field::Networks => vm.networks.iter().any(|network| hit(network)),
+            Field::Namespace => told(&vm.namespace),
+            Field::State => told(&vm.state),
+            Field::IpAddresses => vm.ip_addresses.iter().any(|address| hit(address)),
+            Field::Labels => vm.labels.iter().any(|(key, value)| hit(&format!("{key}={value}"))),
         }
     }
 }
@@ -284,7 +394,7 @@ mod tests {
         fn every_condition_counts(
             cpus in proptest::option::of(0_u32..9), memory in proptest::option::of(0_u64..9),
             min_cpus in proptest::option::of(0_u32..9), min_memory in proptest::option::of(0_u64..9),
-            status in proptest::collection::vec(0_usize..4, 0..3), own in 0_usize..4,
+            status in proptest::collection::vec(0_usize..7, 0..3), own in 0_usize..7,
             name in "[ab]{1,2}", glob in "[ab*?]{1,3}",
         ) {
             let vm = Vm { cpus, memory_bytes: memory, status: VmStatus::ALL[own], name, ..web01() };
@@ -293,9 +403,10 @@ mod tests {
             let all = VmFilter {
                 within: None,
                 matches: vec![pattern.clone()],
-                status: status.iter().map(|i| VmStatus::ALL[*i]).collect(),
+                status: status.iter().map(|i| VmStatus::ALL[*i].into()).collect(),
                 min_cpus,
                 min_memory_bytes: min_memory,
+                ..VmFilter::default()
             };
             let each = one(VmFilter { matches: all.matches.clone(), ..VmFilter::default() })
                 && one(VmFilter { status: all.status.clone(), ..VmFilter::default() })

@@ -8,7 +8,7 @@ mod machine;
 mod model;
 mod quantity;
 
-pub use self::filter::{VmFilter, VmMatch};
+pub use self::filter::{StatusWord, VmFilter, VmMatch};
 pub use self::id::VmId;
 pub use self::machine::{
     Controller, ControllerKind, Cpus, Firmware, FirmwareKind, GuestOs, Machine, MachineDisk, Nic,

@@ -1,5 +1,7 @@
 //! The neutral record of a VM, which every provider's listing fills.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{FirmwareKind, Machine, OsFamily, VmId};
@@ -16,8 +18,14 @@ pub struct Vm {
     pub context: String,
     /// The provider of that context.
     pub provider: String,
+    /// The namespace it is in, on a platform that has them.
+    #[serde(default)]
+    pub namespace: Option<String>,
     /// Whether it runs.
     pub status: VmStatus,
+    /// The platform's own word for its state, where that says more than `status`.
+    #[serde(default)]
+    pub state: Option<String>,
     /// Virtual processors.
     pub cpus: Option<u32>,
     /// Memory in bytes.
@@ -41,6 +49,12 @@ pub struct Vm {
     pub macs: Vec<String>,
     /// Networks it is connected to, in the order of the adapters.
     pub networks: Vec<String>,
+    /// Addresses that its guest or its platform reports, in the order of the adapters.
+    #[serde(default)]
+    pub ip_addresses: Vec<String>,
+    /// Its labels, on a platform that has them.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// What it is kept as, where it is a file: `ova`, `ovf`, `vmx`, `libvirt`, or an image format.
     pub format: Option<String>,
     /// Its place in the platform's inventory, or its file.
@@ -70,6 +84,12 @@ pub enum VmStatus {
     Stopped,
     /// It is suspended or paused: memory is kept.
     Paused,
+    /// It is on its way to run.
+    Starting,
+    /// It is on its way to be off or gone.
+    Stopping,
+    /// It should run and cannot.
+    Failed,
     /// Nobody can say. A file on disk is always this: it has no power state, and whether some
     /// hypervisor runs it just now is not written in it.
     #[default]
@@ -78,7 +98,15 @@ pub enum VmStatus {
 
 impl VmStatus {
     /// Every status.
-    pub const ALL: [Self; 4] = [Self::Running, Self::Stopped, Self::Paused, Self::Unknown];
+    pub const ALL: [Self; 7] = [
+        Self::Running,
+        Self::Stopped,
+        Self::Paused,
+        Self::Starting,
+        Self::Stopping,
+        Self::Failed,
+        Self::Unknown,
+    ];
 
     /// The word in records and in `--status`.
     pub fn name(self) -> &'static str {
@@ -86,6 +114,9 @@ impl VmStatus {
             Self::Running => "running",
             Self::Stopped => "stopped",
             Self::Paused => "paused",
+            Self::Starting => "starting",
+            Self::Stopping => "stopping",
+            Self::Failed => "failed",
             Self::Unknown => "unknown",
         }
     }
@@ -104,7 +135,10 @@ impl std::str::FromStr for VmStatus {
         Self::ALL
             .into_iter()
             .find(|status| status.name().eq_ignore_ascii_case(text.trim()))
-            .ok_or_else(|| format!("not one of running, stopped, paused, unknown: {text:?}"))
+            .ok_or_else(|| {
+                let names = Self::ALL.map(Self::name).join(", ");
+                format!("not one of {names}: {text:?}")
+            })
     }
 }
 
@@ -118,7 +152,9 @@ impl Vm {
             name: machine.name.clone(),
             context: context.to_owned(),
             provider: provider.to_owned(),
+            namespace: None,
             status: VmStatus::Unknown,
+            state: None,
             cpus: (machine.cpus.count > 0).then_some(machine.cpus.count),
             memory_bytes: (machine.memory_bytes > 0).then_some(machine.memory_bytes),
             guest_os: machine.os.family,
@@ -130,6 +166,8 @@ impl Vm {
             allocated_bytes: None,
             macs: machine.nics.iter().filter_map(|nic| nic.mac.clone()).collect(),
             networks: machine.nics.iter().filter_map(|nic| nic.network.clone()).collect(),
+            ip_addresses: Vec::new(),
+            labels: BTreeMap::new(),
             format: None,
             path: None,
             node: None,

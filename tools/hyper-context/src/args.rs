@@ -63,6 +63,18 @@ pub struct AddArgs {
     #[arg(long, value_name = "DIR")]
     pub path: Option<PathBuf>,
 
+    /// Context of the kubeconfig that holds the cluster; without it, its current one
+    #[arg(long, value_name = "NAME")]
+    pub kube_context: Option<String>,
+
+    /// Kubeconfig that the cluster is in, instead of KUBECONFIG or ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Namespace of the cluster that is looked at where none is given
+    #[arg(long, short, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+
     #[command(flatten)]
     pub server: ServerArgs,
 

@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use crate::args::{AddArgs, ContextArgs, ServerArgs, Verb};
 
+/// The provider whose endpoints are in a kubeconfig.
+const CLUSTER: &str = "kubevirt";
+
 /// What is to be done.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -35,6 +38,9 @@ pub struct Addition {
     pub provider: String,
     pub path: Option<PathBuf>,
     pub title: Option<String>,
+    pub kubeconfig: Option<PathBuf>,
+    pub kube_context: Option<String>,
+    pub namespace: Option<String>,
     pub make_current: bool,
     pub password_fd: Option<u32>,
     /// What holds no secret of the server.
@@ -72,26 +78,51 @@ impl Request {
 impl Addition {
     fn new(args: AddArgs) -> Result<Self> {
         let AddArgs { name, provider, path, title, make_current, server, .. } = args;
+        let AddArgs { kubeconfig, kube_context, namespace, .. } = args;
         let path = path.as_deref().map(folder).transpose()?;
+        let cluster =
+            [("kubeconfig", kubeconfig.is_some()), ("kube-context", kube_context.is_some())];
+        if let Some((flag, _)) =
+            cluster.into_iter().find(|(_, given)| *given && provider != CLUSTER)
+        {
+            return Err(Error::usage(format!("--{flag} is for clusters, not for {provider}")));
+        }
+        let kubeconfig = kubeconfig.as_deref().map(full).transpose()?;
         let password_fd = server.password_fd;
         let server = self::server(&provider, server)?;
         if server.is_some() && path.is_some() {
             return Err(Error::usage("a server has no --path, it has a --url"));
         }
+        if provider == CLUSTER && path.is_some() {
+            return Err(Error::usage("a cluster has no --path, it has a --kube-context"));
+        }
         let url = server.as_ref().map(|server| server.url.clone());
-        Ok(Self { name, provider, path, title, make_current, password_fd, url, server })
+        Ok(Self {
+            name,
+            provider,
+            path,
+            title,
+            kubeconfig,
+            kube_context,
+            namespace,
+            make_current,
+            password_fd,
+            url,
+            server,
+        })
     }
 
     /// The entry of the configuration.
     pub fn draft(self) -> ContextDraft {
-        let Self { name, provider, path, title, server, .. } = self;
-        ContextDraft { name, provider, path, title, namespace: None, server }
+        let Self { name, provider, path, title, namespace, server, .. } = self;
+        let (kubeconfig, kube_context) = (self.kubeconfig, self.kube_context);
+        ContextDraft { name, provider, path, title, namespace, kubeconfig, kube_context, server }
     }
 }
 
 /// What the flags say about a server; local files have none.
 fn server(provider: &str, args: ServerArgs) -> Result<Option<Server>> {
-    if provider == LOCAL {
+    if provider == LOCAL || provider == CLUSTER {
         let flag = [
             ("url", args.url.is_some()),
             ("user", args.user.is_some()),
@@ -104,6 +135,10 @@ fn server(provider: &str, args: ServerArgs) -> Result<Option<Server>> {
             ("password-command", args.password_command.is_some()),
         ];
         return match flag.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) if provider == CLUSTER => {
+                Err(Error::usage(format!("--{flag} is not for clusters"))
+                    .with_hint("the kubeconfig says how a cluster is reached, and by whom"))
+            }
             Some((flag, _)) => Err(Error::usage(format!("--{flag} is for servers, not for files"))),
             None => Ok(None),
         };

@@ -35,6 +35,10 @@ pub(super) struct Summary {
 pub(super) fn stream(local: Local, filter: VmFilter) -> BoxStream<'static, Result<Vm>> {
     let (send, receive) = mpsc::channel(QUEUE);
     tokio::task::spawn_blocking(move || {
+        if let Err(error) = filter.without_labels(super::NAME) {
+            let _ = send.blocking_send(Err(error));
+            return;
+        }
         let accepted = |vm: &Result<Vm>| vm.as_ref().map_or(true, |vm| filter.accepts(vm));
         for place in places(&local, filter.within.as_deref().unwrap_or_default()) {
             let vm = place.and_then(|place| local.record(&place));

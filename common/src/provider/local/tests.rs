@@ -27,6 +27,8 @@ fn local(root: &Path) -> Local {
         path: Some(root.to_owned()),
         title: None,
         namespace: None,
+        all_namespaces: false,
+        kube: None,
         server: None,
         configured: true,
         surroundings: crate::config::Surroundings::default(),

@@ -43,6 +43,7 @@ pub fn list(client: &Client, filter: VmFilter) -> BoxStream<'static, Result<Vm>>
 }
 
 async fn send_all(client: &Client, filter: VmFilter, send: mpsc::Sender<Result<Vm>>) -> Result<()> {
+    filter.without_labels(super::NAME)?;
     let names = Names::read(client).await?;
     let place = place(client, &names, filter.within.as_deref()).await?;
     let context = client.endpoint().context.clone();

@@ -4,6 +4,8 @@ use super::NAME;
 use super::names::Names;
 use super::property::{Object, Properties};
 use super::soap::Value;
+use std::collections::BTreeMap;
+
 use crate::vm::{FirmwareKind, GuestOs, Vm, VmId, VmStatus};
 
 /// The properties that a record is made of. All are older than vSphere 6.
@@ -41,6 +43,10 @@ pub fn record(context: &str, names: &Names, object: &Object) -> Vm {
         name: text("name").unwrap_or_default(),
         context: context.to_owned(),
         provider: NAME.to_owned(),
+        namespace: None,
+        state: None,
+        ip_addresses: Vec::new(),
+        labels: BTreeMap::new(),
         status: status(properties),
         cpus: properties.number("config.hardware.numCPU"),
         memory_bytes: properties

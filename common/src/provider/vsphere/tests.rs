@@ -46,6 +46,8 @@ impl Fake {
             path: None,
             title: None,
             namespace: None,
+            all_namespaces: false,
+            kube: None,
             server: Some(server),
             configured: true,
             surroundings: Surroundings::default(),

@@ -1,0 +1,108 @@
+//! KubeVirt: virtual machines in a Kubernetes cluster, over the API server. Which versions of
+//! KubeVirt's groups are spoken is asked of the server, never assumed (releases 1.0 to 1.9).
+//!
+//! A VM's id is `namespace/name`. The objects' forms, as far as they are read, are in `wire.rs`.
+
+mod client;
+mod config;
+mod discovery;
+mod error;
+mod inventory;
+mod power;
+mod quantity;
+mod record;
+mod resolve;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+pub use self::client::{Client, Place};
+pub use self::discovery::Resource;
+use super::{Export, Power, Provider, Reclaim, ServerInfo};
+use crate::config::ContextConfig;
+use crate::error::Result;
+use crate::vm::{Vm, VmFilter, VmId};
+
+/// The provider's name.
+const NAME: &str = "kubevirt";
+
+/// One cluster, and the namespaces of it that are looked at.
+#[derive(Debug, Clone)]
+pub struct Kubevirt {
+    client: Client,
+    /// The context's name, for records.
+    context: Arc<str>,
+    /// Where names without a namespace are looked for.
+    namespace: Arc<str>,
+    /// Whether a list is about every namespace.
+    everywhere: bool,
+}
+
+impl Kubevirt {
+    /// The cluster of a context. Nothing is contacted, and no credential is read.
+    ///
+    /// # Errors
+    /// None yet: a kubeconfig that cannot be used is told when it is needed.
+    pub fn open(context: &ContextConfig) -> Result<Self> {
+        let namespace = context.namespace.as_deref().unwrap_or("default");
+        Ok(Self {
+            client: Client::new(context),
+            context: context.name.as_str().into(),
+            namespace: namespace.into(),
+            everywhere: context.all_namespaces,
+        })
+    }
+
+    /// Calls to the API server.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The namespace that a list is about; `None` for all.
+    fn listed(&self) -> Option<&str> {
+        (!self.everywhere).then_some(&*self.namespace)
+    }
+}
+
+#[async_trait]
+impl Provider for Kubevirt {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn probe(&self) -> Result<ServerInfo> {
+        inventory::probe(self).await
+    }
+
+    async fn resolve(&self, reference: &str) -> Result<VmId> {
+        resolve::resolve(self, reference).await
+    }
+
+    fn list(&self, filter: VmFilter) -> BoxStream<'_, Result<Vm>> {
+        inventory::list(self, filter)
+    }
+
+    async fn get(&self, vm: &VmId) -> Result<Vm> {
+        inventory::get(self, vm).await
+    }
+
+    fn export(&self) -> Option<&dyn Export> {
+        None
+    }
+
+    fn power(&self) -> Option<&dyn Power> {
+        Some(self)
+    }
+
+    fn reclaim(&self) -> Option<&dyn Reclaim> {
+        None
+    }
+
+    async fn log_out(&self) -> Result<bool> {
+        // The kubeconfig's credentials are not this program's to end.
+        Ok(false)
+    }
+}
