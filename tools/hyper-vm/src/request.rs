@@ -2,7 +2,7 @@
 
 use hyper_common::config::Config;
 use hyper_common::error::Result;
-use hyper_common::tool::flags::ContextFlags;
+use hyper_common::tool::flags::{ContextFlags, FilterFlags};
 use hyper_common::vm::VmFilter;
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ pub enum Request {
         /// Where to look, in order.
         places: Vec<Reference>,
         /// Which machines.
-        filter: VmFilter,
+        filter: Box<VmFilter>,
     },
     /// Show all about some machines.
     Get {
@@ -68,11 +68,11 @@ impl Request {
                 let contexts = list.context.select(config)?.into_iter();
                 let places = contexts
                     .map(|context| Reference { context: context.name, rest: String::new() });
-                Ok(Self::List { places: places.collect(), filter: list.filter.into() })
+                Ok(Self::List { places: places.collect(), filter: filter(list.filter) })
             }
             Verb::List(list) => Ok(Self::List {
                 places: locate(&list.places, &list.context, config)?,
-                filter: list.filter.into(),
+                filter: filter(list.filter),
             }),
             Verb::Get(get) => Ok(Self::Get { vms: locate(&get.vms, &get.context, config)? }),
             Verb::Start(args) => {
@@ -99,6 +99,10 @@ impl Request {
         }
         Ok(Self::Power { vms, action })
     }
+}
+
+fn filter(flags: FilterFlags) -> Box<VmFilter> {
+    Box::new(flags.into())
 }
 
 fn locate(texts: &[String], flags: &ContextFlags, config: &Config) -> Result<Vec<Reference>> {

@@ -17,7 +17,7 @@ use crate::request::{Reference, Request};
 /// The provider's; `Partial` where some machines could be read and others could not.
 pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
     match request {
-        Request::List { places, filter } => list(places, filter, cx).await,
+        Request::List { places, filter } => list(places, *filter, cx).await,
         Request::Get { vms } => get(vms, cx).await,
         Request::Power { vms, action } => power::run(vms, action, cx).await,
     }
