@@ -59,17 +59,33 @@ _hyper__context() {
             return 0
             ;;
         hyper__subcmd__context__subcmd__add)
-            opts="-o -q -v -h --provider --path --url --user --datacenter --ca-file --thumbprint --insecure --password-fd --password-file --password-command --title --use --output --quiet --verbose --help"
+            opts="-n -o -q -v -h --provider --path --kube-context --kubeconfig --namespace --url --user --datacenter --ca-file --thumbprint --insecure --password-fd --password-file --password-command --title --use --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --provider)
-                    COMPREPLY=($(compgen -W "local vsphere" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kubevirt local vsphere" -- "${cur}"))
                     return 0
                     ;;
                 --path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kube-context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubeconfig)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -43,9 +43,13 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l provider -d 'Platform that the context is on' -r -f -a "local\t''
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l provider -d 'Platform that the context is on' -r -f -a "kubevirt\t''
+local\t''
 vsphere\t''"
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l path -d 'Folder that holds the machines; without it, the current directory of each run' -r -F
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l kube-context -d 'Context of the kubeconfig that holds the cluster; without it, its current one' -r
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l kubeconfig -d 'Kubeconfig that the cluster is in, instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -s n -l namespace -d 'Namespace of the cluster that is looked at where none is given' -r
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l url -d 'Address of the server, such as https://vc.example.com/sdk' -r
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l user -d 'Who logs in, such as svc@vsphere.local' -r
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l datacenter -d 'Datacenter that lists are confined to and that relative paths start at' -r

@@ -24,7 +24,7 @@ _hyper__export() {
 
     case "${cmd}" in
         hyper__export)
-            opts="-f -j -c -o -q -v -h -V --vm-file --format --to --disk --exclude-disk --package-compress --spool --transport --snapshot --temp-snapshot --quiesce --power-off --manifest --jobs --compress --subformat --checksum --verify --trust-source --recompress --overwrite --limit-rate --allow-path --from-format --context --dry-run --output --progress --quiet --verbose --timeout --help --version"
+            opts="-f -j -c -n -o -q -v -h -V --vm-file --format --to --disk --exclude-disk --package-compress --spool --transport --snapshot --temp-snapshot --quiesce --power-off --manifest --jobs --compress --subformat --checksum --verify --trust-source --recompress --overwrite --limit-rate --allow-path --from-format --context --namespace --kubeconfig --dry-run --output --progress --quiet --verbose --timeout --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -107,6 +107,18 @@ _hyper__export() {
                     return 0
                     ;;
                 -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubeconfig)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -18,6 +18,8 @@ complete -c hyper-export -l limit-rate -d 'Read no faster than this in all, such
 complete -c hyper-export -l allow-path -d 'Open files that an image names in this folder too, not only beside the image' -r -F
 complete -c hyper-export -l from-format -d 'Read the source as this format: raw, qcow2, vmdk, vhd, vhdx or vdi' -r
 complete -c hyper-export -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper-export -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-export -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
 complete -c hyper-export -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'

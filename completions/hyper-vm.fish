@@ -32,10 +32,18 @@ complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "get" -d 'Show all
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "start" -d 'Switch machines on'
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "stop" -d 'Shut machines down'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l match -d 'Show only VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l status -d 'Show only VMs in this state: running, stopped, paused or unknown' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l status -d 'Show only VMs in this state: running, stopped, paused, starting, stopping, failed, unknown, or the platform\'s own word' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -s l -l selector -d 'Show only VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l node -d 'Show only VMs on this host' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l created-after -d 'Show only VMs made since: a time ago (7d), a date, or RFC 3339' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l created-before -d 'Show only VMs made before' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l updated-after -d 'Show only VMs changed since' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l updated-before -d 'Show only VMs last changed before' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l min-cpus -d 'Show only VMs with at least so many processors' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l min-memory -d 'Show only VMs with at least so much memory, such as 4Gi' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -45,10 +53,13 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l all-contexts -d 'Use all contexts'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -58,10 +69,13 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -l all-contexts -d 'Use all contexts'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
@@ -76,6 +90,8 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s q -l quiet -
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'

@@ -37,6 +37,7 @@ complete -c hyper -n "__fish_hyper_needs_command" -f -a "history" -d 'Show and c
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "image" -d 'Convert, inspect, verify and compare disk images'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "sim" -d 'Simulate platforms, for trying and testing'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List, show, start and stop virtual machines'
+complete -c hyper -n "__fish_hyper_needs_command" -f -a "watch" -d 'Follow virtual machines as they change'
 complete -c hyper -n "__fish_hyper_using_subcommand completion" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand help" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -s h -l help -d 'Print help'
@@ -57,9 +58,13 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l provider -d 'Platform that the context is on' -r -f -a "local\t''
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l provider -d 'Platform that the context is on' -r -f -a "kubevirt\t''
+local\t''
 vsphere\t''"
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l path -d 'Folder that holds the machines; without it, the current directory of each run' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l kube-context -d 'Context of the kubeconfig that holds the cluster; without it, its current one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l kubeconfig -d 'Kubeconfig that the cluster is in, instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -s n -l namespace -d 'Namespace of the cluster that is looked at where none is given' -r
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l url -d 'Address of the server, such as https://vc.example.com/sdk' -r
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l user -d 'Who logs in, such as svc@vsphere.local' -r
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l datacenter -d 'Datacenter that lists are confined to and that relative paths start at' -r
@@ -153,6 +158,8 @@ complete -c hyper -n "__fish_hyper_using_subcommand export" -l limit-rate -d 'Re
 complete -c hyper -n "__fish_hyper_using_subcommand export" -l allow-path -d 'Open files that an image names in this folder too, not only beside the image' -r -F
 complete -c hyper -n "__fish_hyper_using_subcommand export" -l from-format -d 'Read the source as this format: raw, qcow2, vmdk, vhd, vhdx or vdi' -r
 complete -c hyper -n "__fish_hyper_using_subcommand export" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
 complete -c hyper -n "__fish_hyper_using_subcommand export" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -293,10 +300,18 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subc
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -f -a "start" -d 'Switch machines on'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -f -a "stop" -d 'Shut machines down'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l match -d 'Show only VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l status -d 'Show only VMs in this state: running, stopped, paused or unknown' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l status -d 'Show only VMs in this state: running, stopped, paused, starting, stopping, failed, unknown, or the platform\'s own word' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s l -l selector -d 'Show only VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l node -d 'Show only VMs on this host' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l created-after -d 'Show only VMs made since: a time ago (7d), a date, or RFC 3339' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l created-before -d 'Show only VMs made before' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l updated-after -d 'Show only VMs changed since' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l updated-before -d 'Show only VMs last changed before' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l min-cpus -d 'Show only VMs with at least so many processors' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l min-memory -d 'Show only VMs with at least so much memory, such as 4Gi' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -306,10 +321,13 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -319,10 +337,13 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
@@ -337,6 +358,8 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
@@ -350,3 +373,33 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l until -d 'End once every machine that is followed is so: FIELD=GLOB, FIELD=/REGEX/, or deleted' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l exec -d 'Run this shell command at each change, with HYPER_EVENT, HYPER_VM, HYPER_CONTEXT, HYPER_NAMESPACE and HYPER_STATUS, and with the record on standard input' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l match -d 'Show only VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l status -d 'Show only VMs in this state: running, stopped, paused, starting, stopping, failed, unknown, or the platform\'s own word' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -s l -l selector -d 'Show only VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l node -d 'Show only VMs on this host' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l created-after -d 'Show only VMs made since: a time ago (7d), a date, or RFC 3339' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l created-before -d 'Show only VMs made before' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l updated-after -d 'Show only VMs changed since' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l updated-before -d 'Show only VMs last changed before' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l min-cpus -d 'Show only VMs with at least so many processors' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l min-memory -d 'Show only VMs with at least so much memory, such as 4Gi' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -s V -l version -d 'Print version'

@@ -40,6 +40,8 @@ pub fn config(input: &[u8]) {
         path: Some("/srv/vm: 'a'".into()),
         title: Some("a \"b\" # c".to_owned()),
         namespace: None,
+        kubeconfig: None,
+        kube_context: None,
         server: None,
     };
     if let Ok(changed) = config.with_context(&draft) {

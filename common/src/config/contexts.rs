@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::file::ContextEntry;
 use super::kube::{KUBE, KubeContext};
 use super::{Config, GOVC, KubeTarget, PasswordSource, Server, Surroundings, suggest};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The context that always exists: plain files, seen from the current directory unless the
 /// configuration gives it a path.
@@ -68,6 +68,10 @@ impl Config {
         }
         // A kubeconfig that cannot be read may hold it.
         self.kube.check()?;
+        if name == KUBE {
+            return Err(Error::new(ErrorKind::Config, "the kubeconfig has no current context")
+                .with_hint("name one with --context, or a kubeconfig with --kubeconfig"));
+        }
         if name == GOVC {
             return Err(Error::not_found("there is no context \"govc\"")
                 .with_hint("set GOVC_URL: it makes this context"));
@@ -88,11 +92,9 @@ impl Config {
     pub fn current_context(&self) -> &str {
         let chosen = self.document.current_context.as_ref().map(|name| name.value.as_str());
         let is_cluster = |name: &&str| self.context(name).is_ok_and(|it| it.kube.is_some());
-        if self.scope.means_cluster()
-            && !chosen.as_ref().is_some_and(is_cluster)
-            && let Some(current) = self.kube.current()
-        {
-            return current;
+        if self.scope.means_cluster() && !chosen.as_ref().is_some_and(is_cluster) {
+            // Without a current one it stands for none, and says so when it is looked up.
+            return self.kube.current().unwrap_or(KUBE);
         }
         chosen.unwrap_or_else(|| self.current_where_none_is_chosen())
     }

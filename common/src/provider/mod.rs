@@ -18,6 +18,7 @@ pub use self::facets::export::{
     ByteStream, DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Ledger, Moment,
     Seek, Ties, Transport, Whole, WholeBytes, Wire,
 };
+pub use self::facets::feed::{Change, Feed};
 pub use self::facets::power::{Power, Stop, Switched};
 pub use self::facets::reclaim::{Reclaim, Reclaimed};
 use crate::error::Result;
@@ -52,6 +53,9 @@ pub trait Provider: Debug + Send + Sync {
 
     /// Getting disks and the machine description out.
     fn export(&self) -> Option<&dyn Export>;
+
+    /// Following VMs as they change.
+    fn feed(&self) -> Option<&dyn Feed>;
 
     /// Switching VMs on and off.
     fn power(&self) -> Option<&dyn Power>;

@@ -2,13 +2,14 @@
 //! help of each tool and the man pages take their words from here.
 
 /// A tool's name, as a program, and its summary: imperative, without a full stop.
-pub const TOOLS: [(&str, &str); 6] = [
+pub const TOOLS: [(&str, &str); 7] = [
     ("hyper-context", "Manage the contexts that name platforms and folders"),
     ("hyper-export", "Export virtual machines to disk images and packages"),
     ("hyper-history", "Show and clean up after earlier runs"),
     ("hyper-image", "Convert, inspect, verify and compare disk images"),
     ("hyper-sim", "Simulate platforms, for trying and testing"),
     ("hyper-vm", "List, show, start and stop virtual machines"),
+    ("hyper-watch", "Follow virtual machines as they change"),
 ];
 
 /// The summary of the dispatcher itself.

@@ -180,6 +180,7 @@ impl From<FilterFlags> for VmFilter {
     fn from(flags: FilterFlags) -> Self {
         Self {
             within: None,
+            ids: Vec::new(),
             matches: flags.matches,
             status: flags.status,
             selector: flags.selector,

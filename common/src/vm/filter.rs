@@ -5,7 +5,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use regex::{Regex, RegexBuilder};
 use serde::{Serialize, Serializer};
 
-use super::{Vm, VmStatus};
+use super::{Vm, VmId, VmStatus};
 use crate::error::{Error, Result};
 
 /// Conditions on VMs, all of which must hold. The default holds for every VM.
@@ -14,6 +14,8 @@ pub struct VmFilter {
     /// A place in the platform's inventory (a folder, a file) to which the list is confined; the
     /// provider sees to that, [`VmFilter::accepts`] does not look at it. `None`: everything.
     pub within: Option<String>,
+    /// Only these, where any are named.
+    pub ids: Vec<VmId>,
     /// Patterns on fields; each must match.
     pub matches: Vec<VmMatch>,
     /// One of these, where any are given.
@@ -54,7 +56,8 @@ impl VmFilter {
 
     /// Whether `vm` passes; the labels are for the provider to look at.
     pub fn accepts(&self, vm: &Vm) -> bool {
-        self.matches.iter().all(|pattern| pattern.accepts(vm))
+        (self.ids.is_empty() || self.ids.contains(&vm.id))
+            && self.matches.iter().all(|pattern| pattern.accepts(vm))
             && (self.status.is_empty() || self.status.iter().any(|word| word.accepts(vm)))
             && self.node.as_ref().is_none_or(|node| {
                 vm.node.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(node))
@@ -225,7 +228,7 @@ impl VmMatch {
             Field::Id => hit(&vm.id.0),
             Field::Context => hit(&vm.context),
             Field::Provider => hit(&vm.provider),
-            Field::Status => hit(vm.status.name()),
+            Field::Status => hit(vm.status.name()) || told(&vm.state),
             Field::GuestOs => hit(vm.guest_os.name()),
             Field::GuestOsId => told(&vm.guest_os_id),
             Field::GuestOsName => told(&vm.guest_os_name),
@@ -320,7 +323,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::vm::{Cpus, GuestOs, Machine, Nic, OsFamily, VmId};
+    use crate::vm::{Cpus, GuestOs, Machine, Nic, OsFamily};
 
     fn web01() -> Vm {
         let machine = Machine {
@@ -401,7 +404,6 @@ mod tests {
             let one = |filter: VmFilter| filter.accepts(&vm);
             let pattern = VmMatch::parse(&glob).unwrap();
             let all = VmFilter {
-                within: None,
                 matches: vec![pattern.clone()],
                 status: status.iter().map(|i| VmStatus::ALL[*i].into()).collect(),
                 min_cpus,

@@ -58,6 +58,7 @@ fn commands() -> Vec<(&'static str, clap::Command)> {
         ("hyper-image", hyper_image::command()),
         ("hyper-sim", hyper_sim::command()),
         ("hyper-vm", hyper_vm::command()),
+        ("hyper-watch", hyper_watch::command()),
     ]
 }
 

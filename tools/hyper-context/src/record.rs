@@ -22,20 +22,40 @@ pub struct ContextRow {
     datacenter: Option<String>,
     title: Option<String>,
     namespace: Option<String>,
+    kubeconfig: Option<PathBuf>,
+    kube_context: Option<String>,
 }
 
 impl ContextRow {
     /// The row of `context`; `config` tells whether it is the current one.
     pub fn new(context: ContextConfig, config: &Config) -> Self {
-        let ContextConfig { name, provider, path, title, namespace, configured, server, .. } =
-            context;
+        let ContextConfig { name, provider, path, title, namespace, configured, .. } = context;
+        let server = context.server;
+        let (kubeconfig, kube_context) = match context.kube {
+            // The first of several holds what was set last; all are in KUBECONFIG.
+            Some(kube) => (kube.files.into_iter().next(), kube.context),
+            None => (None, None),
+        };
         let current = config.current_context() == name;
         let server = server.unwrap_or_default();
         let url = Some(server.url).filter(|url| !url.is_empty());
         // A user that may be the name of a file is not looked up for a list.
         let user = server.user.filter(|_| !server.user_may_be_file);
         let datacenter = server.datacenter;
-        Self { name, provider, current, configured, path, url, user, datacenter, title, namespace }
+        Self {
+            name,
+            provider,
+            current,
+            configured,
+            path,
+            url,
+            user,
+            datacenter,
+            title,
+            namespace,
+            kubeconfig,
+            kube_context,
+        }
     }
 }
 
@@ -52,6 +72,8 @@ impl Record for ContextRow {
         Column::text("datacenter", "DATACENTER").wide(),
         Column::text("namespace", "NAMESPACE").wide(),
         Column::text("configured", "CONFIGURED").wide(),
+        Column::text("kubeconfig", "KUBECONFIG").wide(),
+        Column::text("kube_context", "KUBE CONTEXT").wide(),
     ];
 
     fn cells(&self) -> Vec<Cell> {
@@ -66,6 +88,8 @@ impl Record for ContextRow {
             self.datacenter.clone().into(),
             self.namespace.clone().into(),
             self.configured.into(),
+            self.kubeconfig.as_ref().map(|path| path.display().to_string()).into(),
+            self.kube_context.clone().into(),
         ]
     }
 

@@ -182,7 +182,13 @@ fn capabilities_are_the_providers() {
             (words.next().unwrap(), words.next().unwrap())
         })
         .collect();
-    let local = [("FACET", "AVAILABLE"), ("export", "yes"), ("power", "no"), ("reclaim", "no")];
+    let local = [
+        ("FACET", "AVAILABLE"),
+        ("export", "yes"),
+        ("feed", "no"),
+        ("power", "no"),
+        ("reclaim", "no"),
+    ];
     assert_eq!(facets, local, "{}", done.out);
     let vsphere = [("GOVC_URL", "https://127.0.0.1:1")];
     let done = home.run_with(&["capabilities", "govc"], &vsphere);
@@ -192,4 +198,43 @@ fn capabilities_are_the_providers() {
         done.out
     );
     assert_eq!(home.run(&["capabilities", "nope"]).status, 5);
+}
+
+#[test]
+fn flag_kube_context_and_flag_kubeconfig_and_flag_namespace() {
+    let home = Home::new();
+    let text = "current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}, \
+         {name: b, context: {cluster: c, user: u, namespace: web}}]\n";
+    std::fs::write(home.at("clusters"), text).unwrap();
+    let listed = home.run_with(&["list", "-o", "json"], &[("KUBECONFIG", "clusters")]).json();
+    let names = |listed: &Value| -> Vec<String> {
+        let items = listed["items"].as_array().unwrap().iter();
+        items.map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&listed), ["local", "a", "b"]);
+    assert_eq!(listed["items"][2]["namespace"], "web");
+    let args = ["add", "prod", "--provider", "kubevirt", "--kubeconfig", "clusters"];
+    let more = ["--kube-context", "b", "--namespace", "shop", "-o", "json"];
+    let added = home.run(&[&args[..], &more].concat());
+    assert_eq!(added.status, 0, "{}", added.err);
+    let row = added.json();
+    assert_eq!((&row["kube_context"], &row["namespace"]), (&"b".into(), &"shop".into()));
+    assert!(row["kubeconfig"].as_str().unwrap().ends_with("/clusters"), "{row}");
+    let file = std::fs::read_to_string(home.file()).unwrap();
+    assert!(file.contains("kube_context: b") && file.contains("namespace: shop"), "{file}");
+    let wrong = home.run(&["add", "x", "--provider", "kubevirt", "--url", "https://h"]);
+    assert_eq!(wrong.status, 2, "{}", wrong.err);
+    let wrong = home.run(&["add", "x", "--provider", "local", "--kube-context", "b"]);
+    assert_eq!(wrong.status, 2, "{}", wrong.err);
+}
+
+#[test]
+fn a_context_of_the_kubeconfig_whose_name_is_taken_has_another() {
+    let home = Home::new();
+    std::fs::write(home.at("clusters"), "contexts: [{name: local, context: {}}]\n").unwrap();
+    let set = [("KUBECONFIG", "clusters")];
+    let listed = home.run_with(&["list", "-o", "name"], &set);
+    assert_eq!(listed.out, "local\nkube/local\n");
+    let shown = home.run_with(&["capabilities", "kube/local", "-o", "json"], &set).json();
+    assert_eq!(shown["items"][0]["provider"], "kubevirt");
 }

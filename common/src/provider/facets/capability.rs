@@ -23,6 +23,11 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
             available: provider.export().is_some(),
         },
         Capability {
+            facet: "feed",
+            summary: "Follow machines as they change",
+            available: provider.feed().is_some(),
+        },
+        Capability {
             facet: "power",
             summary: "Switch machines on and off",
             available: provider.power().is_some(),

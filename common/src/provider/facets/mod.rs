@@ -2,5 +2,6 @@
 
 pub mod capability;
 pub mod export;
+pub mod feed;
 pub mod power;
 pub mod reclaim;

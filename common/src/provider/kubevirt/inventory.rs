@@ -57,10 +57,10 @@ pub fn list(kubevirt: &Kubevirt, filter: VmFilter) -> BoxStream<'_, Result<Vm>> 
         let client = kubevirt.client();
         let machines = client.resource(KUBEVIRT, MACHINES).await?;
         let instances = client.resource(KUBEVIRT, INSTANCES).await?;
-        let within = filter.within.clone();
-        let namespace = within.as_deref().or_else(|| kubevirt.listed());
+        let namespace = namespace(kubevirt, &filter);
+        let namespace = namespace.as_deref();
         let query = selector(&filter);
-        let mut instances = client.list::<Instance>(instances, namespace, String::new()).peekable();
+        let mut instances = client.list::<Instance>(instances, namespace, one_name(&filter).unwrap_or_default()).peekable();
         let mut kinds = Kinds::new(kubevirt);
         let mut machines = client.list::<VirtualMachine>(machines, namespace, query);
         while let Some(vm) = machines.try_next().await? {
@@ -80,11 +80,28 @@ pub fn list(kubevirt: &Kubevirt, filter: VmFilter) -> BoxStream<'_, Result<Vm>> 
     .boxed()
 }
 
-/// What the server itself selects by.
+/// What the server itself selects by: labels, and the name where one machine is meant.
 pub fn selector(filter: &VmFilter) -> String {
-    match &filter.selector {
-        Some(selector) => format!("labelSelector={}", escape(selector)),
-        None => String::new(),
+    let labels = filter.selector.as_ref().map(|it| format!("labelSelector={}", escape(it)));
+    labels.into_iter().chain(one_name(filter)).collect::<Vec<_>>().join("&")
+}
+
+/// The name that a list is confined to.
+pub fn one_name(filter: &VmFilter) -> Option<String> {
+    let [id] = filter.ids.as_slice() else { return None };
+    Some(format!("fieldSelector={}", escape(&format!("metadata.name={}", parts(id).1))))
+}
+
+/// The namespace that a list is confined to: the one that is named, that of the machines that are
+/// named, or the context's; `None` for all.
+pub fn namespace(kubevirt: &Kubevirt, filter: &VmFilter) -> Option<String> {
+    if let Some(within) = &filter.within {
+        return Some(within.clone());
+    }
+    let mut named = filter.ids.iter().map(|id| parts(id).0);
+    match named.next() {
+        Some(first) => named.all(|other| other == first).then(|| first.to_owned()),
+        None => kubevirt.listed().map(str::to_owned),
     }
 }
 

@@ -7,11 +7,13 @@ mod client;
 mod config;
 mod discovery;
 mod error;
+mod feed;
 mod inventory;
 mod power;
 mod quantity;
 mod record;
 mod resolve;
+mod watch;
 mod wire;
 
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use futures::stream::BoxStream;
 
 pub use self::client::{Client, Place};
 pub use self::discovery::Resource;
-use super::{Export, Power, Provider, Reclaim, ServerInfo};
+use super::{Export, Feed, Power, Provider, Reclaim, ServerInfo};
 use crate::config::ContextConfig;
 use crate::error::Result;
 use crate::vm::{Vm, VmFilter, VmId};
@@ -91,6 +93,10 @@ impl Provider for Kubevirt {
 
     fn export(&self) -> Option<&dyn Export> {
         None
+    }
+
+    fn feed(&self) -> Option<&dyn Feed> {
+        Some(self)
     }
 
     fn power(&self) -> Option<&dyn Power> {

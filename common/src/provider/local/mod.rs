@@ -24,7 +24,7 @@ use futures::stream::BoxStream;
 pub use self::folder::{Folder, OpenedFiles};
 pub use self::image::{LocalImage, format_of, open_image};
 use self::locate::Place;
-use super::{Export, Power, Provider, Reclaim, ServerInfo};
+use super::{Export, Feed, Power, Provider, Reclaim, ServerInfo};
 use crate::config::ContextConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::vm::{Vm, VmFilter, VmId};
@@ -100,6 +100,10 @@ impl Provider for Local {
 
     fn export(&self) -> Option<&dyn Export> {
         Some(self)
+    }
+
+    fn feed(&self) -> Option<&dyn Feed> {
+        None
     }
 
     fn power(&self) -> Option<&dyn Power> {

@@ -35,7 +35,7 @@ pub use self::config::{Endpoint, parse_url};
 pub use self::fault::{Fault, fault_of};
 pub use self::property::{Object, Properties};
 pub use self::soap::{Body, MoRef, Reply, Value, parse};
-use super::{Export, Power, Provider, Reclaim, ServerInfo};
+use super::{Export, Feed, Power, Provider, Reclaim, ServerInfo};
 use crate::config::ContextConfig;
 use crate::error::Result;
 use crate::vm::{Vm, VmFilter, VmId};
@@ -104,6 +104,10 @@ impl Provider for Vsphere {
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {
         Some(self)
+    }
+
+    fn feed(&self) -> Option<&dyn Feed> {
+        None
     }
 
     fn power(&self) -> Option<&dyn Power> {

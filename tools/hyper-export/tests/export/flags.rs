@@ -320,3 +320,17 @@ fn flag_timeout() {
     assert!(began.elapsed() < Duration::from_secs(5));
     assert!(user.names("out").is_empty());
 }
+
+#[test]
+fn flag_namespace_and_flag_kubeconfig() {
+    let (user, _) = one_disk();
+    let cluster = "current-context: lab\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1:9'}}]\n\
+         contexts: [{name: lab, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {}}]\n";
+    std::fs::write(user.at("config"), cluster).unwrap();
+    // Whoever names a kubeconfig or a namespace means a cluster, not a file.
+    user.run(&["disk", "--kubeconfig", "config", "--to", "out"]).ends(8);
+    std::fs::create_dir_all(user.at(".kube")).unwrap();
+    std::fs::rename(user.at("config"), user.at(".kube/config")).unwrap();
+    user.run(&["disk", "-n", "prod", "--to", "out"]).ends(8);
+    user.run(&["disk", "--to", "out"]).ends(5);
+}
