@@ -80,12 +80,17 @@ impl Cancel {
     /// # Errors
     /// `Interrupted` after a signal, `TimedOut` after the time allowed has passed.
     pub fn check(&self) -> Result<()> {
-        match self.reason() {
-            None => Ok(()),
-            Some(Reason::Signal) => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
-            Some(Reason::Timeout) => {
-                Err(Error::new(ErrorKind::TimedOut, "the time given with --timeout has passed"))
-            }
+        self.reason().map_or(Ok(()), |reason| Err(stopped(reason)))
+    }
+
+    /// Waits for `work`, which is dropped when the run is told to stop.
+    ///
+    /// # Errors
+    /// Those of `work` and of [`Cancel::check`].
+    pub async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            done = work => done,
+            () = self.cancelled() => Err(stopped(self.reason().unwrap_or(Reason::Signal))),
         }
     }
 
@@ -147,6 +152,15 @@ impl Drop for Leftover {
 /// A panic elsewhere leaves these plain values whole, so a poisoned lock is still good.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn stopped(reason: Reason) -> Error {
+    match reason {
+        Reason::Signal => Error::new(ErrorKind::Interrupted, "interrupted"),
+        Reason::Timeout => {
+            Error::new(ErrorKind::TimedOut, "the time given with --timeout has passed")
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use hyper_common::package::artifact_manifest::ArtifactManifest;
 use hyper_common::package::domain_xml::{DomainDisk, read_domain, write_domain};
 use hyper_common::package::machine_json::machine_json;
 use hyper_common::package::manifest::Manifest;
-use hyper_common::package::ova::{PackageCompression, find_members, first_member, unpacker};
+use hyper_common::package::ova::{
+    PackageCompression, Passing, find_members, first_member, unpacker,
+};
 use hyper_common::package::ovf::{OvfDisk, OvfFiles, pad, read_ovf, reserved_len, write_ovf};
 use hyper_common::package::vmx::read_vmx;
 use hyper_common::vm::MachineDisk;
@@ -49,6 +51,14 @@ fn tar(input: &[u8]) {
             assert!(member.name.split('/').all(plain), "the name {:?}", member.name);
         }
         assert!(at <= input.len() as u64, "a member beyond the file");
+    }
+    let mut passing = Passing::new(input);
+    let mut passed = Vec::new();
+    while let Ok(Some(member)) = passing.next_member() {
+        passed.push(member);
+    }
+    if let Ok(members) = &found {
+        assert!(members.starts_with(&passed), "another member in passing than in place");
     }
     let mut reader = input;
     let first = first_member(&mut reader, MOST_FIRST);

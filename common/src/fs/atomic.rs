@@ -18,16 +18,19 @@ use crate::error::{Error, Result};
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let write = || -> io::Result<()> {
         let path = resolve_link(path)?;
-        let temporary = temporary_beside(&path)?;
-        let done =
-            write_synced(&temporary, bytes, mode).and_then(|()| std::fs::rename(&temporary, &path));
-        if done.is_err() {
-            let _ = std::fs::remove_file(&temporary);
-            return done;
-        }
-        sync_folder_io(parent_of(&path))
+        replace_by(&temporary_beside(&path)?, &path, bytes, mode)
     };
     write().map_err(|e| Error::io("write the file", e).with_subject(path.display().to_string()))
+}
+
+/// The same by way of `temporary`, a name in the same folder that nobody else uses.
+pub(super) fn replace_by(temporary: &Path, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let done = write_synced(temporary, bytes, mode).and_then(|()| std::fs::rename(temporary, path));
+    if done.is_err() {
+        let _ = std::fs::remove_file(temporary);
+        return done;
+    }
+    sync_folder_io(parent_of(path))
 }
 
 /// Makes the names in `folder` durable, after a file was made, renamed or removed there.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 
-use super::atomic::{parent_of, sync_folder};
+use super::atomic::{parent_of, replace_by, sync_folder};
 use super::name::MAX_NAME;
 use crate::error::{Error, Result};
 
@@ -24,6 +24,8 @@ use crate::error::{Error, Result};
 pub const PARTIAL_SUFFIX: &str = ".hyper-partial";
 /// Ends the name of what a later run needs to go on with a partial file.
 pub const STATE_SUFFIX: &str = ".hyper-state";
+/// Ends the name of a state that is not yet whole. Left by a kill in the moment of storing.
+const NEW_STATE_SUFFIX: &str = ".hyper-state-new";
 /// Ends the name of the lock that a run holds on an artifact.
 pub const LOCK_SUFFIX: &str = ".hyper-lock";
 
@@ -57,7 +59,7 @@ impl Target {
     /// The target that a temporary name made by this type belongs to; `None` for any other name.
     pub fn of_temporary(path: &Path) -> Option<Self> {
         let name = path.file_name()?.as_bytes().strip_prefix(b".")?;
-        let suffixes = [PARTIAL_SUFFIX, STATE_SUFFIX, LOCK_SUFFIX];
+        let suffixes = [PARTIAL_SUFFIX, STATE_SUFFIX, NEW_STATE_SUFFIX, LOCK_SUFFIX];
         let name = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix.as_bytes()))?;
         Self::new(&path.with_file_name(OsStr::from_bytes(name))).ok()
     }
@@ -72,10 +74,25 @@ impl Target {
         self.beside(PARTIAL_SUFFIX)
     }
 
-    /// Where the state of an interrupted run stands. Whoever writes it does so with
-    /// [`super::write_atomic`], under a [`Claim`].
+    /// Where the state of an interrupted run stands; written by [`Target::store_state`].
     pub fn state_path(&self) -> PathBuf {
         self.beside(STATE_SUFFIX)
+    }
+
+    /// Stores the state, whole or not at all. To be called under a [`Claim`].
+    ///
+    /// # Errors
+    /// What the operating system said; the former state is then untouched.
+    pub fn store_state(&self, bytes: &[u8]) -> Result<()> {
+        let path = self.state_path();
+        replace_by(&self.beside(NEW_STATE_SUFFIX), &path, bytes, 0o600)
+            .map_err(|e| Error::io("store the state", e).with_subject(path.display().to_string()))
+    }
+
+    /// Everything that may stand beside the artifact.
+    pub fn temporaries(&self) -> [PathBuf; 4] {
+        [PARTIAL_SUFFIX, STATE_SUFFIX, NEW_STATE_SUFFIX, LOCK_SUFFIX]
+            .map(|suffix| self.beside(suffix))
     }
 
     /// The lock file.
@@ -97,6 +114,10 @@ impl Target {
     pub fn claim(&self) -> Result<Claim> {
         let lock = self.lock().map_err(|e| e.with_subject(self.path.display().to_string()))?;
         Ok(Claim { target: self.clone(), _lock: lock })
+    }
+
+    fn remove_state(&self) -> io::Result<()> {
+        remove(&self.beside(NEW_STATE_SUFFIX)).and(remove(&self.state_path()))
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
@@ -156,7 +177,7 @@ impl Claim {
     pub fn create(&self) -> Result<File> {
         let path = self.target.partial_path();
         let create = || {
-            remove(&self.target.state_path())?;
+            self.target.remove_state()?;
             remove(&path)?;
             OpenOptions::new().read(true).write(true).create_new(true).open(&path)
         };
@@ -221,12 +242,14 @@ impl Claim {
     /// Removes the state. A stale one beside a named file does no harm: it is bound to what the
     /// file was.
     pub fn forget(&self) {
-        let _ = remove(&self.target.state_path());
+        let _ = self.target.remove_state();
     }
 
     /// Removes the partial file and the state. Answers with what could not be removed.
     pub fn discard(self) -> Option<String> {
-        let left: Vec<String> = [self.target.partial_path(), self.target.state_path()]
+        let target = &self.target;
+        let all = [target.partial_path(), target.state_path(), target.beside(NEW_STATE_SUFFIX)];
+        let left: Vec<String> = all
             .iter()
             .filter(|path| remove(path).is_err())
             .map(|path| path.display().to_string())

@@ -163,7 +163,7 @@ fn look(path: &Path) -> Found {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Found::Gone,
         Err(e) => return Found::Kept(e.to_string()),
     }
-    for name in [target.partial_path(), target.state_path(), target.lock_path()] {
+    for name in target.temporaries() {
         match std::fs::symlink_metadata(&name) {
             Ok(found) if found.is_file() => return Found::There(target),
             Ok(_) => return Found::Kept("it is not a plain file".into()),

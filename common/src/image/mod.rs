@@ -87,9 +87,11 @@ impl std::str::FromStr for ImageFormat {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|format| format.name().eq_ignore_ascii_case(text))
-            .ok_or_else(|| format!("not one of raw, qcow2, vmdk, vhd, vhdx, vdi: {text:?}"))
+        Self::ALL.into_iter().find(|format| format.name().eq_ignore_ascii_case(text)).ok_or_else(
+            || match text.to_ascii_lowercase().as_str() {
+                "ova" | "ovf" => format!("{text} is a package: hyper export takes and makes those"),
+                _ => format!("not one of raw, qcow2, vmdk, vhd, vhdx, vdi: {text:?}"),
+            },
+        )
     }
 }

@@ -99,6 +99,17 @@ pub trait DiskProgress: Debug + Send + Sync {
     fn finish(&self, end: DiskEnd);
 }
 
+/// Tells nobody: for work that is no pass of its own.
+#[derive(Debug)]
+pub struct NoProgress;
+
+impl DiskProgress for NoProgress {
+    fn phase(&self, _phase: Phase) {}
+    fn advance(&self, _position: u64, _read: u64, _written: u64) {}
+    fn retry(&self, _why: &str) {}
+    fn finish(&self, _end: DiskEnd) {}
+}
+
 impl Phase {
     /// The word for people, as in the serialised form.
     pub fn name(self) -> &'static str {

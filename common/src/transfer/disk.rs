@@ -8,7 +8,7 @@ use std::time::Instant;
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::content::Content;
+use super::content::{Content, ContentSum};
 use super::cutter::Cutter;
 use super::engine::Engine;
 use super::order::{Finished, Order};
@@ -66,6 +66,8 @@ pub struct Target {
 pub struct DiskDone {
     /// The content checksum, where asked for.
     pub content: Option<Content>,
+    /// The same, not yet finished: to go on with where the disk is the front of another.
+    pub content_sum: Option<ContentSum>,
     /// The file checksum, where asked for.
     pub sum: Option<FileSum>,
     /// Length of the artifact in bytes; 0 where nothing is written.
@@ -186,8 +188,9 @@ impl Engine {
                     sum = Some(sum_file(&file, kind, &cancel)?);
                 }
             }
+            let content_sum = content.clone();
             let content = content.map(|content| content.finish(capacity));
-            Ok(DiskDone { content, sum, size: written, data_bytes })
+            Ok(DiskDone { content, content_sum, sum, size: written, data_bytes })
         })
         .await
     }

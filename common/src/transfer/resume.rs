@@ -4,11 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::content::ContentSum;
-use crate::error::Result;
+use super::disk::DiskDone;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fs::SourceIdentity;
+use crate::image::vmdk;
 
 /// A point from which a disk goes on. Everything before `position` is durable in the partial file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +47,34 @@ pub struct State {
 pub enum Progress {
     /// It goes on from here.
     Part(Checkpoint),
+    /// It is the source's own file, copied as far as this.
+    Copied(CopyPoint),
     /// All is written; only the final name is missing.
     Complete(Complete),
+}
+
+impl Progress {
+    /// Length of the file that counts.
+    pub fn written(&self) -> u64 {
+        match self {
+            Self::Part(point) => point.written,
+            Self::Copied(point) => point.at,
+            Self::Complete(done) => done.size,
+        }
+    }
+}
+
+/// A point from which a copy goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyPoint {
+    /// Bytes that are copied and durable.
+    pub at: u64,
+    /// Guest bytes that they cover.
+    pub position: u64,
+    /// The states of the checksums being made.
+    pub sums: Vec<(super::sum::SumKind, Vec<u8>)>,
+    /// What is known of the file's structure so far.
+    pub check: Option<vmdk::StreamCheck>,
 }
 
 /// Facts of a complete artifact that waits for the rest of its run.
@@ -59,12 +88,20 @@ pub struct Complete {
     pub content: Option<super::content::Content>,
     /// Guest bytes that were neither hole nor zero.
     pub data_bytes: u64,
-    /// The file, by which it is known again under its final name.
-    pub file: SourceIdentity,
+    /// The file, by which it is known again under its final name; none for a member of a package.
+    pub file: Option<SourceIdentity>,
+}
+
+impl Complete {
+    /// What a run of the engine came to, its file not yet looked at.
+    pub(super) fn of(done: &DiskDone) -> Self {
+        let DiskDone { content, sum, size, data_bytes, .. } = done.clone();
+        Self { size, sum, content, data_bytes, file: None }
+    }
 }
 
 /// Version tag at the front of a state file; another one is not read.
-const TAG: &[u8; 8] = b"hyperst2";
+const TAG: &[u8; 8] = b"hyperst3";
 
 impl State {
     /// The bytes of a state file, with a checksum so that a torn file is not believed.
@@ -72,25 +109,34 @@ impl State {
     /// # Errors
     /// `Internal` where the state cannot be serialised.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let body = postcard::to_stdvec(self).map_err(|error| {
-            crate::error::Error::new(crate::error::ErrorKind::Internal, "write the resume state")
-                .with_source(error)
-        })?;
-        let mut bytes = TAG.to_vec();
-        bytes.extend_from_slice(blake3::hash(&body).as_bytes());
-        bytes.extend_from_slice(&body);
-        Ok(bytes)
+        seal(TAG, self)
     }
 
     /// The state in `bytes`; `None` where they are torn, of another version, or no state at all.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let rest = bytes.strip_prefix(TAG)?;
-        let (sum, body) = rest.split_at_checked(32)?;
-        if blake3::hash(body).as_bytes() != sum {
-            return None;
-        }
-        postcard::from_bytes(body).ok()
+        unseal(TAG, bytes)
     }
+}
+
+/// `state` in bytes, behind a tag and a checksum.
+pub(super) fn seal(tag: &[u8; 8], state: &impl Serialize) -> Result<Vec<u8>> {
+    let body = postcard::to_stdvec(state).map_err(|error| {
+        Error::new(ErrorKind::Internal, "write the resume state").with_source(error)
+    })?;
+    let mut bytes = tag.to_vec();
+    bytes.extend_from_slice(blake3::hash(&body).as_bytes());
+    bytes.extend_from_slice(&body);
+    Ok(bytes)
+}
+
+/// What [`seal`] made bytes of.
+pub(super) fn unseal<T: DeserializeOwned>(tag: &[u8; 8], bytes: &[u8]) -> Option<T> {
+    let rest = bytes.strip_prefix(tag)?;
+    let (sum, body) = rest.split_at_checked(32)?;
+    if blake3::hash(body).as_bytes() != sum {
+        return None;
+    }
+    postcard::from_bytes(body).ok()
 }
 
 /// When and how checkpoints are taken.

@@ -76,7 +76,7 @@ impl WireDisk {
         self.check_capacity(image.capacity())?;
         if image.block_size() > self.block_size {
             let text = format!(
-                "the server sends grains of {} bytes, larger than any known server does",
+                "its grains have {} bytes, more than those of any known maker",
                 image.block_size()
             );
             return Err(Error::unsupported(text));
@@ -88,7 +88,7 @@ impl WireDisk {
         if sent == self.capacity {
             return Ok(());
         }
-        let text = format!("the server sends a disk of {sent} bytes instead of {}", self.capacity);
+        let text = format!("the disk that comes has {sent} bytes instead of {}", self.capacity);
         Err(Error::integrity(text))
     }
 }
@@ -235,7 +235,7 @@ impl Engine {
         disk.check_capacity(facts.capacity)?;
         let sum = offered.and_then(|kind| sums.iter().find(|sum| sum.kind == kind));
         wire.check(size, sum).await?;
-        Ok((CopyDone { sums, size }, facts))
+        Ok((CopyDone { sums, size, facts: Some(facts) }, facts))
     }
 
     async fn feed_wire(

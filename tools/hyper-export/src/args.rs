@@ -14,7 +14,8 @@ use crate::request::{PackageCompress, TargetFormat};
 /// Arguments of `hyper export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// The machines: NAME, CONTEXT:NAME, local:PATH; - reads references or JSON records
+    /// The machines: NAME, CONTEXT:NAME, local:PATH, local:- for an OVA on standard input; - reads
+    /// references or JSON records
     #[arg(value_name = "VM")]
     pub machines: Vec<String>,
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use hyper_common::error::{Error, Result, ResultExt};
-use hyper_common::fs::write_small;
+use hyper_common::fs::{Target as Place, write_small};
 use hyper_common::image::{ImageFormat, ReadAt};
 use hyper_common::package::artifact_manifest::{ArtifactManifest, ManifestFile};
 use hyper_common::package::domain_xml::{DomainDisk, write_domain};
@@ -35,7 +35,10 @@ impl SmallFile {
     /// `Conflict` where the name is taken and may not be replaced; `Io`.
     pub fn write(&self, overwrite: bool, resumed: bool) -> Result<Artifact> {
         let subject = || self.path.display().to_string();
-        if !(resumed && self.is_there()) {
+        if resumed && self.is_there() {
+            // A kill right after the naming leaves the lock.
+            Place::new(&self.path)?.claim()?.discard();
+        } else {
             write_small(&self.path, &self.bytes, overwrite)?;
         }
         let mut sum = Summer::new(SumKind::Sha256);
@@ -77,10 +80,26 @@ pub fn nvram_file(plan: &mut MachinePlan, nvram: Option<(String, Vec<u8>)>) -> O
         plan.machine.firmware.nvram_file = None;
         return None;
     };
-    let suffix = Path::new(&name).extension().map_or("nvram".into(), |s| s.to_string_lossy());
-    let file = format!("{}.{suffix}", plan.stem);
-    plan.machine.firmware.nvram_file = Some(file.clone());
-    Some(SmallFile { path: plan.folder.join(file), bytes, role: "nvram" })
+    let path = nvram_path(plan, &name);
+    plan.machine.firmware.nvram_file =
+        path.file_name().map(|file| file.to_string_lossy().into_owned());
+    Some(SmallFile { path, bytes, role: "nvram" })
+}
+
+/// Where the firmware variables stand that the source calls `name`.
+pub fn nvram_path(plan: &MachinePlan, name: &str) -> PathBuf {
+    let suffix = Path::new(name).extension().map_or("nvram".into(), |s| s.to_string_lossy());
+    plan.folder.join(format!("{}.{suffix}", plan.stem))
+}
+
+/// Where the neutral description stands.
+pub fn machine_path(plan: &MachinePlan) -> PathBuf {
+    plan.folder.join(format!("{}.machine.json", plan.stem))
+}
+
+/// Where the libvirt domain stands.
+pub fn domain_path(plan: &MachinePlan) -> PathBuf {
+    plan.folder.join(format!("{}.xml", plan.stem))
 }
 
 /// The neutral description of the machine.
@@ -89,8 +108,7 @@ pub fn nvram_file(plan: &mut MachinePlan, nvram: Option<(String, Vec<u8>)>) -> O
 /// `Internal` where it cannot be serialised.
 pub fn machine_file(plan: &MachinePlan) -> Result<SmallFile> {
     let json = machine_json(&plan.machine)?;
-    let path = plan.folder.join(format!("{}.machine.json", plan.stem));
-    Ok(SmallFile { path, bytes: json.into_bytes(), role: "machine" })
+    Ok(SmallFile { path: machine_path(plan), bytes: json.into_bytes(), role: "machine" })
 }
 
 /// The libvirt domain that starts the machine from its disk images. Warnings go to the plan.
@@ -103,8 +121,7 @@ pub fn domain_file(plan: &mut MachinePlan) -> SmallFile {
     let disks: Vec<_> = plan.disks.iter().map(disk).collect();
     let domain = write_domain(&plan.machine, &disks);
     plan.warnings.extend(domain.warnings);
-    let path = plan.folder.join(format!("{}.xml", plan.stem));
-    SmallFile { path, bytes: domain.text.into_bytes(), role: "domain" }
+    SmallFile { path: domain_path(plan), bytes: domain.text.into_bytes(), role: "domain" }
 }
 
 /// Where the Artifact Manifest stands.
@@ -142,7 +159,7 @@ pub fn manifest_file(
 
 /// How to start what was written, for a person.
 pub fn how_to_start(plan: &MachinePlan) -> Vec<String> {
-    let domain = plan.folder.join(format!("{}.xml", plan.stem));
+    let domain = domain_path(plan);
     let starts = plan
         .disks
         .iter()

@@ -7,6 +7,7 @@
 mod args;
 mod beside;
 mod machine;
+mod ova_file;
 mod package;
 mod plan;
 mod record;
@@ -14,6 +15,7 @@ mod reference;
 mod request;
 mod run;
 mod taken;
+mod tar;
 
 use hyper_common::config::Config;
 use hyper_common::error::Result;
@@ -40,6 +42,10 @@ impl Tool for ExportTool {
         Example {
             what: "Send one disk through a pipe",
             line: "hyper export local:web01.ova --format raw --to - | ssh kvm1 'dd of=/dev/vg/web01'",
+        },
+        Example {
+            what: "Take an OVA as it is downloaded",
+            line: "curl -s https://example.com/web01.ova | hyper export local:- --to out/",
         },
         Example {
             what: "Export all machines of a folder, four at once",

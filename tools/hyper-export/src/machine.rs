@@ -11,14 +11,15 @@ use hyper_common::error::{Error, Result, ResultExt};
 use hyper_common::fs::Target as Place;
 use hyper_common::history::{ArtifactEntry, Outcome};
 use hyper_common::progress::{Phase, Reporter};
-use hyper_common::provider::{End, ExportOptions, ExportSource, Ties, registry};
+use hyper_common::provider::{End, ExportOptions, ExportSource, Seek, Ties, registry};
 use hyper_common::sink::PipeSink;
 use hyper_common::tool::JournaledRun;
 use hyper_common::transfer::{Destination, Engine, ImageSource, WrittenImage};
 use hyper_common::vm::VmId;
 
 use crate::beside::{
-    SmallFile, domain_file, machine_file, manifest_file, manifest_path, nvram_file, read_nvram,
+    SmallFile, domain_file, domain_path, machine_file, machine_path, manifest_file, manifest_path,
+    nvram_file, nvram_path, read_nvram,
 };
 use crate::plan::{MachinePlan, PlannedDisk};
 use crate::record::{Artifact, Exported, PlannedFile};
@@ -81,7 +82,8 @@ impl Shared {
                 self.reporter.note(&format!("{}: {clause}", wanted.label));
             }
         }
-        let source = export.open(&id, &options).await?;
+        // What comes through a pipe may take its time before it begins.
+        let source = self.cancel.unless_cancelled(export.open(&id, &options)).await?;
         let origin = Origin { provider: provider.name(), context, id: &id };
         let outcome = self.export_opened(source.as_ref(), &origin).await;
         let end = if outcome.is_ok() { End::Completed } else { End::Aborted };
@@ -120,20 +122,23 @@ impl Shared {
             self.check_free(&plan, std::iter::once(manifest_path(&plan)))?;
         }
         self.begin(source, &plan, origin).await?;
-        let written = match self.request.format {
-            TargetFormat::Image(_) => self.write_disks(source, &mut plan, &mut record).await?,
-            TargetFormat::Ovf => self.write_ovf(source, &mut plan, &mut record).await?,
-            TargetFormat::Ova => {
-                self.write_ova(source, &mut plan, &mut record).await?;
-                Vec::new()
+        let (mut written, mut package) = (Vec::new(), None);
+        match self.request.format {
+            TargetFormat::Image(_) => {
+                written = self.write_disks(source, &mut plan, &mut record).await?;
             }
-        };
+            TargetFormat::Ovf => written = self.write_ovf(source, &mut plan, &mut record).await?,
+            TargetFormat::Ova => package = self.write_ova(source, &mut plan, &mut record).await?,
+        }
         plan.warnings.extend(source.notes());
         if self.request.manifest {
             let file = manifest_file(&plan, origin.provider, &origin.id.0, &record.artifacts)?;
             self.write_small(&plan, &file, &mut record)?;
         }
         self.settle(&plan, &written)?;
+        if let Some(package) = package {
+            self.settle_package(&plan, package.as_ref())?;
+        }
         record.written_bytes = record.artifacts.iter().map(|file| file.size_bytes).sum();
         record.seconds = began.elapsed().as_secs_f64();
         record.warnings.clone_from(&plan.warnings);
@@ -178,14 +183,20 @@ impl Shared {
         })
     }
 
-    /// Whether a disk of the plan has its name from a run that could not name everything.
+    /// Whether a disk or the package of the plan has its name from a run that could not name
+    /// everything.
     fn was_cut_short(&self, source: &dyn ExportSource, plan: &MachinePlan) -> bool {
         let named = |disk: &PlannedDisk| {
             let path = plan.folder.join(&disk.file_name);
-            disk.plan.was_named(&image_source(source, disk), &path)
+            disk.plan.was_named(&image_source(source, disk), &path, disk.whole.is_some())
         };
-        let to_files = !self.request.to_pipe() && plan.package.is_none();
-        to_files && !self.request.write.overwrite && plan.disks.iter().any(named)
+        if self.request.to_pipe() || self.request.write.overwrite {
+            return false;
+        }
+        match &plan.package {
+            Some(package) => self.package_was_named(source, plan, package),
+            None => plan.disks.iter().any(named),
+        }
     }
 
     /// Everything has its name.
@@ -215,19 +226,35 @@ impl Shared {
         plan: &mut MachinePlan,
         record: &mut Exported,
     ) -> Result<Vec<WrittenImage>> {
-        let mut small = Vec::new();
-        if !self.request.to_pipe() {
-            small.extend(nvram_file(plan, nvram_of(source)?));
-            small.extend([machine_file(plan)?, domain_file(plan)]);
-        }
+        let nvram = source.nvram().map(|(name, _)| nvram_path(plan, &name));
+        let small = nvram.into_iter().chain([machine_path(plan), domain_path(plan)]);
         self.check_free(plan, plan.disks.iter().map(|disk| plan.folder.join(&disk.file_name)))?;
-        self.check_free(plan, small.iter().map(|file| file.path.clone()))?;
+        self.check_free(plan, small)?;
         let written = self.copy_disks(source, plan).await?;
-        source.still_same().await.inspect_err(|_| discard(&written))?;
+        let small = match source.still_same().await {
+            Ok(()) => self.small_files(source, plan),
+            Err(error) => Err(error),
+        };
+        let small = small.inspect_err(|_| discard(&written))?;
         self.reporter.phase(Phase::Finish);
         self.name_disks(plan, &written, record)?;
         small.iter().try_for_each(|file| self.write_small(plan, file, record))?;
         Ok(written)
+    }
+
+    /// What stands beside disk images.
+    fn small_files(
+        &self,
+        source: &dyn ExportSource,
+        plan: &mut MachinePlan,
+    ) -> Result<Vec<SmallFile>> {
+        if self.request.to_pipe() {
+            return Ok(Vec::new());
+        }
+        let mut small = Vec::new();
+        small.extend(nvram_file(plan, nvram_of(source)?));
+        small.extend([machine_file(plan)?, domain_file(plan)]);
+        Ok(small)
     }
 
     /// Writes all disks of the plan, several at once, each to its file or all to the pipe. None is
@@ -237,19 +264,39 @@ impl Shared {
         source: &dyn ExportSource,
         plan: &MachinePlan,
     ) -> Result<Vec<WrittenImage>> {
-        let jobs = plan.disks.iter().map(|disk| self.copy_disk(source, plan, disk));
-        let written: Vec<_> = futures::stream::iter(jobs).buffered(DISKS_AT_ONCE).collect().await;
+        let written = self.copy_each(source, plan).await;
         // One failed disk does not stop the others: what they wrote is there for the next run,
         // unless that could not know it for the same.
         if written.iter().any(Result::is_err) {
             for (disk, image) in plan.disks.iter().zip(&written) {
-                let kept = disk.whole.is_none() && disk.info.identity.is_some();
-                if let (Ok(image), false) = (image, kept) {
+                if let (Ok(image), None) = (image, &disk.info.identity) {
                     image.discard();
                 }
             }
         }
         written.into_iter().collect()
+    }
+
+    /// In the order of the plan; disks that come in turns are taken one after another.
+    async fn copy_each(
+        &self,
+        source: &dyn ExportSource,
+        plan: &MachinePlan,
+    ) -> Vec<Result<WrittenImage>> {
+        let turn = |disk: &PlannedDisk| match disk.info.seek {
+            Seek::Turn(turn) => Some(turn),
+            Seek::Stream | Seek::Ranges => None,
+        };
+        let mut order: Vec<_> = plan.disks.iter().enumerate().collect();
+        order.sort_by_key(|(_, disk)| turn(disk));
+        let at_once =
+            if plan.disks.iter().any(|disk| turn(disk).is_some()) { 1 } else { DISKS_AT_ONCE };
+        let jobs = order.into_iter().map(|(number, disk)| async move {
+            (number, self.copy_disk(source, plan, disk).await)
+        });
+        let mut written: Vec<_> = futures::stream::iter(jobs).buffered(at_once).collect().await;
+        written.sort_by_key(|(number, _)| *number);
+        written.into_iter().map(|(_, image)| image).collect()
     }
 
     async fn copy_disk(
@@ -273,15 +320,14 @@ impl Shared {
         let from = image_source(source, disk);
         let written = match &disk.whole {
             None => self.engine.write_image(&from, &disk.plan, to, progress).await?,
-            Some(whole) => {
-                let sink = match to {
-                    Destination::File(path) => self.file_sink(&path)?,
-                    Destination::Sink(sink) => sink,
-                };
-                let copy = self.engine.copy_image(&from, &disk.plan, whole, sink.clone(), progress);
-                copy.await.inspect_err(|_| drop(sink.abort()))?
-            }
+            Some(whole) => self.engine.copy_image(&from, &disk.plan, whole, to, progress).await?,
         };
+        self.tell(&label, disk, &written);
+        Ok(written)
+    }
+
+    /// Says what of a disk was there already, and what its check found.
+    pub fn tell(&self, label: &str, disk: &PlannedDisk, written: &WrittenImage) {
         if written.reused_bytes > 0 {
             self.reporter.note(&format!(
                 "{label}: {} of {} bytes were there from an earlier run",
@@ -291,7 +337,6 @@ impl Shared {
         for finding in &written.findings {
             self.reporter.warn(&format!("{label}: {finding}"));
         }
-        Ok(written)
     }
 
     /// Gives all disks their final names.

@@ -4,26 +4,27 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hyper_common::error::{Error, Result, ResultExt};
 use hyper_common::fs::Target as Place;
-use hyper_common::image::WriteOp;
 use hyper_common::package::manifest::{Digest, Manifest};
-use hyper_common::package::ova::{end_blocks, header_len, member_header, padding};
+use hyper_common::package::ova::header_len;
 use hyper_common::package::ovf::{OvfDisk, OvfFiles, pad, reserved_len, write_ovf};
-use hyper_common::progress::Phase;
+use hyper_common::progress::{DiskEnd, Phase};
 use hyper_common::provider::ExportSource;
 use hyper_common::sink::{CompressSink, FileSink, MemberSink, PipeSink, Sink, StreamCompression};
-use hyper_common::transfer::{Destination, FileSum, SumKind, Summer, WrittenImage};
+use hyper_common::transfer::{
+    CopyTask, Destination, FileSum, Member, PackageKeeper, SumKind, Summer, WrittenImage,
+};
 
-use crate::beside::{SmallFile, machine_file};
+use crate::beside::{SmallFile, machine_file, machine_path};
 use crate::machine::{Shared, disk_artifact, image_source, nvram_of};
 use crate::plan::{MachinePlan, PlannedDisk};
 use crate::record::{Artifact, Exported};
 use crate::request::{PackageCompress, To};
+use crate::tar::Tar;
 
 /// One small member of a package.
-struct Part {
+pub struct Part {
     name: String,
     bytes: Vec<u8>,
     role: &'static str,
@@ -37,18 +38,21 @@ impl Shared {
         plan: &mut MachinePlan,
         record: &mut Exported,
     ) -> Result<Vec<WrittenImage>> {
-        let nvram = self.nvram_part(source, plan)?;
-        let machine = machine_file(plan)?;
+        let nvram = nvram_name(source, plan);
+        plan.machine.firmware.nvram_file = nvram.clone();
         let names = [format!("{}.ovf", plan.stem), format!("{}.mf", plan.stem)];
-        let small = names.iter().map(String::as_str).chain(nvram.iter().map(|p| p.name.as_str()));
+        let small = names.iter().chain(&nvram).map(String::as_str);
         let disks = plan.disks.iter().map(|disk| disk.file_name.as_str());
         self.check_free(plan, small.chain(disks).map(|name| plan.folder.join(name)))?;
-        self.check_free(plan, std::iter::once(machine.path.clone()))?;
+        self.check_free(plan, std::iter::once(machine_path(plan)))?;
         let written = self.copy_disks(source, plan).await?;
-        if let Err(error) = source.still_same().await {
-            written.iter().for_each(|image| drop(image.discard()));
-            return Err(error);
-        }
+        let nvram = match source.still_same().await {
+            Ok(()) => nvram_part(source, plan),
+            Err(error) => Err(error),
+        };
+        let nvram =
+            nvram.inspect_err(|_| written.iter().for_each(|image| drop(image.discard())))?;
+        let machine = machine_file(plan)?;
         self.reporter.phase(Phase::Finish);
         let files = ovf_files(plan, nvram.as_ref(), |number, _| facts(&written[number]));
         let ovf = write_ovf(&plan.machine, &files)?;
@@ -77,50 +81,39 @@ impl Shared {
         self.write_small(plan, &file, record)
     }
 
-    fn nvram_part(
-        &self,
-        source: &dyn ExportSource,
-        plan: &mut MachinePlan,
-    ) -> Result<Option<Part>> {
-        let Some((_, bytes)) = nvram_of(source)? else {
-            plan.machine.firmware.nvram_file = None;
-            return Ok(None);
-        };
-        let name = format!("{}.nvram", plan.stem);
-        plan.machine.firmware.nvram_file = Some(name.clone());
-        Ok(Some(Part { name, bytes, role: "nvram" }))
-    }
-
     /// The algorithm of the package's manifest.
     fn sum_kind(&self) -> SumKind {
         self.request.write.checksum.unwrap_or(SumKind::Sha256)
     }
 
-    /// An OVA, to a file or to standard output.
+    /// An OVA, to a file or to standard output. Answers with the file, for it to be settled.
     pub async fn write_ova(
         &self,
         source: &dyn ExportSource,
         plan: &mut MachinePlan,
         record: &mut Exported,
-    ) -> Result<()> {
-        let nvram = self.nvram_part(source, plan)?;
-        let direct = self.request.package_compress.is_none() && plan.package.is_some();
+    ) -> Result<Option<Arc<dyn Sink>>> {
+        plan.machine.firmware.nvram_file = nvram_name(source, plan);
         let known = plan.disks.iter().all(|disk| known_len(disk).is_some());
-        // What went through a compressor cannot be read back.
-        if !direct && (!known || self.request.write.verify) {
-            return self.write_ova_by_spool(source, plan, nvram, record).await;
+        if self.request.package_compress.is_none()
+            && let Some(path) = plan.package.clone()
+        {
+            return self.write_ova_file(source, plan, known, &path, record).await.map(Some);
         }
-        let file = self.package_sink(plan)?;
-        let out = OutSink::new(file, self.request.package_compress)?;
-        let outcome = self.fill_ova(source, plan, &out, known, nvram).await;
-        let written = match outcome {
-            Ok(written) => written,
-            Err(error) => {
-                out.file.abort();
-                return Err(error);
-            }
-        };
-        self.finish_ova(plan, &out, &written, record)
+        // What went through a compressor cannot be read back.
+        if !known || self.request.write.verify {
+            self.write_ova_by_spool(source, plan, record).await?;
+            return Ok(None);
+        }
+        let front = Front::new(source, plan, self.request.write.time, known)?;
+        let out = OutSink::new(self.package_sink(plan)?, self.request.package_compress)?;
+        let tar = Tar::new(out.sink.clone(), front.mtime);
+        let filled = self.fill_ova(source, plan, front, tar, None).await;
+        let written = filled.inspect_err(|_| drop(out.file.abort()))?;
+        let named = out.name(&written);
+        let size = named.inspect_err(|_| drop(out.file.abort()))?;
+        self.note_ova(plan, size, &written, record)?;
+        Ok(None)
     }
 
     /// Puts the package together in the spool folder, then sends it to where it belongs.
@@ -128,7 +121,6 @@ impl Shared {
         &self,
         source: &dyn ExportSource,
         plan: &mut MachinePlan,
-        nvram: Option<Part>,
         record: &mut Exported,
     ) -> Result<()> {
         let Some(folder) = &self.request.spool else {
@@ -148,8 +140,7 @@ impl Shared {
         let spool = self.file_sink(&path)?;
         let _leftover =
             self.cancel.leftover(Place::new(&path)?.partial_path().display().to_string());
-        let out = OutSink { sink: spool.clone(), compress: None, file: spool.clone() };
-        let outcome = self.send_spooled(source, plan, &out, nvram, record).await;
+        let outcome = self.send_spooled(source, plan, &spool, record).await;
         spool.abort();
         outcome
     }
@@ -158,30 +149,28 @@ impl Shared {
         &self,
         source: &dyn ExportSource,
         plan: &mut MachinePlan,
-        spool: &OutSink,
-        nvram: Option<Part>,
+        spool: &Arc<dyn Sink>,
         record: &mut Exported,
     ) -> Result<()> {
-        let written = self.fill_ova(source, plan, spool, false, nvram).await?;
-        let file = spool.sink.read_back().ok_or_else(|| Error::unsupported("read the spool"))?;
-        let target = OutSink::new(self.package_sink(plan)?, self.request.package_compress)?;
+        let front = Front::new(source, plan, self.request.write.time, false)?;
+        let tar = Tar::new(spool.clone(), front.mtime);
+        let written = self.fill_ova(source, plan, front, tar, None).await?;
+        let file = spool.read_back().ok_or_else(|| Error::unsupported("read the spool"))?;
+        let out = OutSink::new(self.package_sink(plan)?, self.request.package_compress)?;
         let progress = self.reporter.disk(&format!("{}.ova", plan.stem), file.len());
         progress.phase(Phase::Package);
-        let watch = Box::new(|_: Option<&[u8]>| Ok(()));
-        let size = file.len();
-        let sent = self.engine.copy(
+        let task = CopyTask {
+            capacity: file.len(),
             file,
-            target.sink.clone(),
-            Vec::new(),
-            watch,
-            (progress.clone(), size),
-        );
-        if let Err(error) = sent.await {
-            target.file.abort();
-            return Err(error);
-        }
-        progress.finish(hyper_common::progress::DiskEnd::Done);
-        self.finish_ova(plan, &target, &written, record)
+            sink: out.sink.clone(),
+            sums: Vec::new(),
+            follow: false,
+            progress: progress.clone(),
+        };
+        let sent = self.engine.copy(task).await.and_then(|_| out.name(&written));
+        let size = sent.inspect_err(|_| drop(out.file.abort()))?;
+        progress.finish(DiskEnd::Done);
+        self.note_ova(plan, size, &written, record)
     }
 
     /// Where the package goes.
@@ -208,26 +197,17 @@ impl Shared {
         Ok(Arc::new(FileSink::create(claim, self.request.write.overwrite)?))
     }
 
-    /// Writes all members. With `known` sizes strictly in order; otherwise the descriptor and the
-    /// headers are written over room that was left for them.
-    async fn fill_ova(
+    /// Writes all members: strictly in order where all sizes are known; otherwise the descriptor
+    /// and the headers are written over room that was left for them.
+    pub async fn fill_ova(
         &self,
         source: &dyn ExportSource,
         plan: &MachinePlan,
-        out: &OutSink,
-        known: bool,
-        nvram: Option<Part>,
+        front: Front,
+        mut tar: Tar,
+        keeper: Option<&Arc<PackageKeeper>>,
     ) -> Result<Written> {
-        let modified = plan.disks.iter().map(|disk| disk.info.modified_seconds).max();
-        let mtime = self.request.write.time.or(modified).unwrap_or(0);
-        let mut tar = Tar { sink: out.sink.clone(), at: 0, mtime };
-        let ovf_name = format!("{}.ovf", plan.stem);
-        let beforehand = ovf_files(plan, nvram.as_ref(), |_, disk| {
-            // Where sizes are known beforehand, how much of a disk holds data is not.
-            let size = known_len(disk).unwrap_or(0);
-            (size, (!known).then_some(0))
-        });
-        let room = reserved_len(&plan.machine, &beforehand)?.next_multiple_of(512);
+        let Front { ovf_name, room, beforehand, known, mut nvram, .. } = front;
         let ovf_at = tar.reserve(&ovf_name, room);
         if known {
             let text = write_ovf(&plan.machine, &beforehand)?;
@@ -235,9 +215,14 @@ impl Shared {
         }
         let mut images = Vec::new();
         for disk in &plan.disks {
-            images.push(self.write_member(source, plan, disk, &mut tar).await?);
+            let keeper = keeper.map(|keeper| (keeper, images.len()));
+            images.push(self.write_member(source, plan, disk, &mut tar, keeper).await?);
         }
-        source.still_same().await?;
+        // What was read of a source that changed is worth nothing to a later run.
+        source.still_same().await.inspect_err(|_| drop(tar.sink.abort()))?;
+        if !known {
+            nvram = nvram_part(source, plan)?;
+        }
         let files = match known {
             true => beforehand,
             false => ovf_files(plan, nvram.as_ref(), |number, _| facts(&images[number])),
@@ -267,6 +252,7 @@ impl Shared {
         plan: &MachinePlan,
         disk: &PlannedDisk,
         tar: &mut Tar,
+        keeper: Option<(&Arc<PackageKeeper>, usize)>,
     ) -> Result<WrittenImage> {
         let header = tar.at;
         let base = header + header_len(&disk.file_name);
@@ -274,19 +260,23 @@ impl Shared {
         if let Some(len) = known {
             tar.write(header, &tar.header(&disk.file_name, len)?)?;
         }
-        let member = Arc::new(MemberSink::new(tar.sink.clone(), base));
+        let sink: Arc<dyn Sink> = Arc::new(MemberSink::new(tar.sink.clone(), base));
+        let to = match keeper {
+            Some((keeper, number)) => Destination::Member(Box::new(Member {
+                sink,
+                keep: keeper.member(number, base),
+                state: keeper.state_of(number),
+            })),
+            None => Destination::Sink(sink),
+        };
         let label = format!("{}/{}", plan.machine.name, disk.info.id);
         let progress = self.reporter.disk(&label, disk.plan.options.capacity);
         let from = image_source(source, disk);
         let image = match &disk.whole {
-            Some(whole) => {
-                self.engine.copy_image(&from, &disk.plan, whole, member, progress).await?
-            }
-            None => {
-                let to = Destination::Sink(member);
-                self.engine.write_image(&from, &disk.plan, to, progress).await?
-            }
+            Some(whole) => self.engine.copy_image(&from, &disk.plan, whole, to, progress).await?,
+            None => self.engine.write_image(&from, &disk.plan, to, progress).await?,
         };
+        self.tell(&label, disk, &image);
         if known.is_none() {
             tar.write(header, &tar.header(&disk.file_name, image.size)?)?;
         }
@@ -295,21 +285,14 @@ impl Shared {
         Ok(image)
     }
 
-    fn finish_ova(
+    /// Takes a named package into the journal and into the record.
+    pub fn note_ova(
         &self,
-        plan: &mut MachinePlan,
-        out: &OutSink,
+        plan: &MachinePlan,
+        size: u64,
         written: &Written,
         record: &mut Exported,
     ) -> Result<()> {
-        self.reporter.phase(Phase::Finish);
-        let named = match &out.compress {
-            Some(compress) => compress.finish(),
-            None => Ok(written.size),
-        };
-        let named = named.and_then(|size| out.file.commit().map(|()| size));
-        // A package that was not named cannot be gone on with.
-        let size = named.inspect_err(|_| drop(out.file.abort()))?;
         let path = match &plan.package {
             Some(path) => path.clone(),
             None => PathBuf::from("-"),
@@ -327,6 +310,7 @@ impl Shared {
         for (disk, image) in plan.disks.iter().zip(&written.images) {
             let inside = format!("{}#{}", path.display(), disk.file_name);
             record.data_bytes += image.data_bytes;
+            record.reused_bytes += image.reused_bytes;
             // Bytes within the package count once, with the package.
             let artifact = Artifact { size_bytes: 0, ..disk_artifact(disk, image, inside) };
             record.artifacts.push(artifact);
@@ -336,9 +320,62 @@ impl Shared {
 }
 
 /// A filled package.
-struct Written {
+pub struct Written {
     images: Vec<WrittenImage>,
-    size: u64,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// What stands before the disks of a package, and what their places depend on.
+pub struct Front {
+    ovf_name: String,
+    /// Bytes kept for the descriptor.
+    room: u64,
+    beforehand: OvfFiles,
+    /// Whether all sizes are known beforehand.
+    known: bool,
+    nvram: Option<Part>,
+    /// Time of change of all members, in seconds since 1970.
+    pub mtime: i64,
+}
+
+impl Front {
+    /// Of the package of a plan.
+    ///
+    /// # Errors
+    /// Those of reading the firmware variables, where their size is needed; `Internal`.
+    pub fn new(
+        source: &dyn ExportSource,
+        plan: &MachinePlan,
+        time: Option<i64>,
+        known: bool,
+    ) -> Result<Self> {
+        let modified = plan.disks.iter().map(|disk| disk.info.modified_seconds).max();
+        let nvram = if known { nvram_part(source, plan)? } else { None };
+        let beforehand = ovf_files(plan, nvram.as_ref(), |_, disk| {
+            // Where sizes are known beforehand, how much of a disk holds data is not.
+            let size = known_len(disk).unwrap_or(0);
+            (size, (!known).then_some(0))
+        });
+        Ok(Self {
+            ovf_name: format!("{}.ovf", plan.stem),
+            room: reserved_len(&plan.machine, &beforehand)?.next_multiple_of(512),
+            beforehand,
+            known,
+            nvram,
+            mtime: time.or(modified).unwrap_or(0),
+        })
+    }
+
+    /// Where the first disk's header is.
+    pub fn end(&self) -> u64 {
+        header_len(&self.ovf_name) + self.room
+    }
+
+    /// What decides where members lie, in text.
+    pub fn recipe(&self) -> String {
+        format!("{} {} {} {}", env!("CARGO_PKG_VERSION"), self.ovf_name, self.room, self.known)
+    }
 }
 
 /// Where a package's bytes go, perhaps through a compressor.
@@ -358,65 +395,19 @@ impl OutSink {
         let compress = Arc::new(CompressSink::new(file.clone(), how)?);
         Ok(Self { sink: compress.clone(), compress: Some(compress), file })
     }
-}
 
-/// A tar file being written.
-struct Tar {
-    sink: Arc<dyn Sink>,
-    at: u64,
-    mtime: i64,
-}
-
-impl Tar {
-    fn header(&self, name: &str, size: u64) -> Result<Vec<u8>> {
-        member_header(name, size, self.mtime.max(0).cast_unsigned())
-    }
-
-    fn write(&self, at: u64, bytes: &[u8]) -> Result<()> {
-        self.sink.apply(WriteOp::Write { at, bytes: Bytes::copy_from_slice(bytes) })
-    }
-
-    /// Leaves room for a member; answers with where its header goes.
-    fn reserve(&mut self, name: &str, size: u64) -> u64 {
-        let at = self.at;
-        self.at += header_len(name) + size.next_multiple_of(512);
-        at
-    }
-
-    /// Writes a member into room that was left for it; its length is a multiple of 512.
-    fn put(&self, at: u64, name: &str, bytes: &[u8]) -> Result<()> {
-        let header = self.header(name, bytes.len() as u64)?;
-        self.write(at, &header)?;
-        self.write(at + header.len() as u64, bytes)
-    }
-
-    fn append(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-        let header = self.header(name, bytes.len() as u64)?;
-        self.write(self.at, &header)?;
-        self.write(self.at + header.len() as u64, bytes)?;
-        self.at += (header.len() + bytes.len()) as u64;
-        self.pad(bytes.len() as u64)
-    }
-
-    /// The zeros after a member of `size` bytes.
-    fn pad(&mut self, size: u64) -> Result<()> {
-        let zeros = vec![0; padding(size) as usize];
-        self.write(self.at, &zeros)?;
-        self.at += zeros.len() as u64;
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<u64> {
-        let end = end_blocks();
-        self.write(self.at, &end)?;
-        self.at += end.len() as u64;
-        self.sink.apply(WriteOp::SetLen(self.at))?;
-        Ok(self.at)
+    /// Ends the package and names it; answers with how long the file is.
+    fn name(&self, written: &Written) -> Result<u64> {
+        let size = match &self.compress {
+            Some(compress) => compress.finish()?,
+            None => written.size,
+        };
+        self.file.commit().map(|()| size)
     }
 }
 
 /// The size of a disk's file, where it is known before it is written.
-fn known_len(disk: &PlannedDisk) -> Option<u64> {
+pub fn known_len(disk: &PlannedDisk) -> Option<u64> {
     disk.whole.as_ref()?.bytes.len()
 }
 
@@ -439,8 +430,25 @@ fn ovf_files(
     };
     OvfFiles {
         disks: plan.disks.iter().enumerate().map(disk).collect(),
-        nvram: nvram.map(|part| (part.name.clone(), part.bytes.len() as u64)),
+        nvram: plan.machine.firmware.nvram_file.clone().map(|name| (name, part_len(nvram))),
     }
+}
+
+/// The size of a part that may still have to come.
+fn part_len(part: Option<&Part>) -> u64 {
+    part.map_or(0, |part| part.bytes.len() as u64)
+}
+
+/// The name that the firmware variables get, where the source has some.
+fn nvram_name(source: &dyn ExportSource, plan: &MachinePlan) -> Option<String> {
+    source.nvram().map(|_| format!("{}.nvram", plan.stem))
+}
+
+/// The firmware variables. The machine's description names them.
+fn nvram_part(source: &dyn ExportSource, plan: &MachinePlan) -> Result<Option<Part>> {
+    let Some((_, bytes)) = nvram_of(source)? else { return Ok(None) };
+    let name = plan.machine.firmware.nvram_file.clone();
+    Ok(name.map(|name| Part { name, bytes, role: "nvram" }))
 }
 
 fn facts(image: &WrittenImage) -> (u64, Option<u64>) {

@@ -2,6 +2,8 @@
 //! I/O: it says what it wants next and takes it. Both [`super::stream`], which hands the grains
 //! on, and [`super::watch`], which only counts them, drive it.
 
+use serde::{Deserialize, Serialize};
+
 use super::descriptor::{DESCRIPTOR_MAX, Descriptor};
 use super::header::{AT_END, Header, Marker, SECTOR, SECTOR_LEN, stream_max};
 use super::ledger::Ledger;
@@ -28,7 +30,7 @@ pub(super) enum Want {
     Rest,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     Header,
     /// Whatever lies before the next thing that matters, up to this file offset.
@@ -49,7 +51,7 @@ enum State {
 }
 
 /// Follows one stream.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Follower {
     state: State,
     /// File offset of what comes next.

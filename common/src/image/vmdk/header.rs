@@ -1,6 +1,8 @@
 //! The binary headers: the hosted sparse extent's (`KDMV`, "Virtual Disk Format 5.0", VMware
 //! 2011), the ESX sparse extent's (`COWD`, same document) and the markers of streams.
 
+use serde::{Deserialize, Serialize};
+
 use crate::image::ImageError;
 
 /// Bytes of a sector, the unit of every address in the format.
@@ -39,7 +41,7 @@ const TABLES_MAX: u64 = 1 << 25;
 const CAPACITY_MAX: u64 = 1 << 53;
 
 /// The header of a hosted sparse extent. Addresses and sizes are in sectors.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Header {
     /// 1 to 3.
     pub version: u32,

@@ -4,11 +4,13 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::header::{SECTOR, entries};
 use crate::image::ImageError;
 
 /// What is known of one table's worth of grains.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Sum {
     count: u32,
     digest: u64,
@@ -32,7 +34,7 @@ fn mix(value: u64) -> u64 {
 }
 
 /// The books of one stream.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ledger {
     table_len: u64,
     directory: Vec<u32>,

@@ -1,13 +1,15 @@
 //! Checking the structure of a streamOptimized VMDK that is copied as it is.
 
+use serde::{Deserialize, Serialize};
+
 use super::follow::{Follower, Want};
 use super::header::{Header, SECTOR};
 use crate::image::ImageError;
 
 /// Follows a streamOptimized VMDK that passes by in pieces of any length, without inflating it:
 /// every grain that the tables name must come, in order, then footer and end marker in the
-/// layout that has them.
-#[derive(Debug)]
+/// layout that has them. Serialisable, so that a copy that was interrupted goes on with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamCheck {
     follower: Follower,
     /// The front of what the follower wants to take.

@@ -9,7 +9,7 @@ use crate::fs::safe_name;
 use crate::image::ReadAt;
 
 /// Most members; an OVA has one per disk and a handful more.
-const MOST_MEMBERS: usize = 4096;
+pub(super) const MOST_MEMBERS: usize = 4096;
 
 /// Largest extended header in bytes.
 pub(super) const LARGEST_EXTENSION: u64 = 64 << 10;
@@ -46,7 +46,7 @@ pub fn find_members(file: &dyn ReadAt) -> Result<Vec<Member>> {
         let start = at + BLOCK;
         let size = match header.kind {
             b'x' | b'g' | b'L' | b'K' => header.size,
-            _ => extension.size.unwrap_or(header.size),
+            _ => extension.size_of(&header),
         };
         let end = start.checked_add(size).filter(|end| *end <= file.len()).ok_or_else(|| {
             let name = &header.name;
@@ -120,6 +120,11 @@ pub(super) fn extend(
 }
 
 impl Extension {
+    /// The size of the file that `header` starts.
+    pub(super) fn size_of(&self, header: &Header) -> u64 {
+        self.size.unwrap_or(header.size)
+    }
+
     /// The size of the member that `header` starts, and its name.
     pub(super) fn apply(&mut self, header: &Header) -> (String, u64) {
         let taken = std::mem::take(self);

@@ -203,6 +203,22 @@ proptest! {
         let got: Vec<_> = found.iter().map(|one| (one.name.as_str(), (one.range.end - one.range.start) as usize)).collect();
         let expected: Vec<_> = members.iter().map(|(name, len)| (name.as_str(), *len)).collect();
         prop_assert_eq!(got, expected);
+        let bytes = archive(&slices);
+        let mut passing = Passing::new(bytes.as_slice());
+        for (member, (_, content)) in found.iter().zip(&slices) {
+            let next = passing.next_member().unwrap();
+            prop_assert_eq!(next.as_ref(), Some(member));
+            if content.len() % 2 == 0 {
+                prop_assert_eq!(passing.content(2000).unwrap(), *content);
+            }
+        }
+        prop_assert_eq!(passing.next_member().unwrap(), None);
+        passing.drain().unwrap();
+        // Whatever is missing at the end is missed.
+        let cut = &bytes[..bytes.len() - 1024];
+        let mut passing = Passing::new(cut);
+        let ended = std::iter::repeat_with(|| passing.next_member()).find_map(Result::err);
+        prop_assert_eq!(ended.unwrap().kind(), ErrorKind::Integrity);
     }
 
     #[test]

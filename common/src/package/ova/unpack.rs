@@ -3,9 +3,8 @@
 
 use std::io::Read;
 
-use super::BLOCK;
-use super::header::{HeaderBlock, parse};
-use super::members::{Extension, Member, Step, checked_name, extend};
+use super::members::Member;
+use super::passing::Passing;
 use crate::error::{Error, Result};
 
 /// How a whole package is compressed.
@@ -60,59 +59,8 @@ pub fn unpacker<'r>(
 /// # Errors
 /// As [`super::find_members`]; `Integrity` for a larger one.
 pub fn first_member(reader: &mut dyn Read, most: u64) -> Result<(Member, Vec<u8>)> {
-    let mut extension = Extension::default();
-    let mut at = 0;
-    loop {
-        let mut block: HeaderBlock = [0; BLOCK as usize];
-        fill(reader, &mut block)?;
-        at += BLOCK;
-        let header = parse(&block)?.ok_or_else(|| Error::integrity("the package is empty"))?;
-        let mut taken = None;
-        let step = extend(&header, &mut extension, |len| {
-            taken = Some(len);
-            content(reader, len)
-        })?;
-        match step {
-            Step::File => {
-                let (name, size) = extension.apply(&header);
-                if size > most {
-                    return Err(Error::integrity(format!("its first file {name:?} is too large")));
-                }
-                let bytes = content(reader, size)?;
-                return Ok((Member { name: checked_name(&name)?, range: at..at + size }, bytes));
-            }
-            Step::Folder => extension = Extension::default(),
-            Step::Extended => {
-                let padded = header.size.next_multiple_of(BLOCK);
-                let left = padded - taken.unwrap_or(0);
-                let skipped = std::io::copy(&mut reader.take(left), &mut std::io::sink());
-                skipped.map_err(|e| Error::io("read the package", e))?;
-                at += padded;
-            }
-        }
-    }
-}
-
-fn content(reader: &mut dyn Read, len: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let got = reader.take(len).read_to_end(&mut bytes);
-    if got.map_err(failed)? as u64 != len {
-        return Err(Error::integrity("the package ends too early"));
-    }
-    Ok(bytes)
-}
-
-fn fill(reader: &mut dyn Read, buf: &mut [u8]) -> Result<()> {
-    reader.read_exact(buf).map_err(failed)
-}
-
-/// A decompressor reports damage as input that is invalid or ends early.
-fn failed(e: std::io::Error) -> Error {
-    use std::io::ErrorKind as Os;
-    match e.kind() {
-        Os::UnexpectedEof | Os::InvalidData | Os::InvalidInput | Os::Other => {
-            Error::integrity("the compressed package is damaged or ends too early").with_source(e)
-        }
-        _ => Error::io("read the package", e),
-    }
+    let mut passing = Passing::new(reader);
+    let first = passing.next_member()?;
+    let member = first.ok_or_else(|| Error::integrity("the package is empty"))?;
+    Ok((member, passing.content(most)?))
 }

@@ -147,8 +147,8 @@ pub trait ExportSource: Send + Sync {
     /// Those of the platform; `Interrupted` when cancelled.
     async fn begin(&self, ties: &Ties) -> Result<()>;
 
-    /// The machine's firmware variables file, where there is one: its name and bytes. Known after
-    /// [`ExportSource::begin`].
+    /// The machine's firmware variables file, where there is one: its name and bytes. The name is
+    /// known after [`ExportSource::begin`], the bytes after [`ExportSource::still_same`].
     fn nvram(&self) -> Option<(String, Arc<dyn ReadAt>)>;
 
     /// Guest bytes of disk number `disk`: `range` starts at a multiple of the disk's
@@ -159,10 +159,11 @@ pub trait ExportSource: Send + Sync {
     /// read after [`ExportSource::begin`].
     fn whole(&self, disk: usize) -> Option<Whole>;
 
-    /// Whether the source is still what it was when opened.
+    /// Whether the source is still what it was when opened, and what came of it is what it says.
+    /// Called once, after all disks were read.
     ///
     /// # Errors
-    /// `Conflict` naming what changed.
+    /// `Conflict` naming what changed; `Integrity` for what is not what it should be.
     async fn still_same(&self) -> Result<()>;
 
     /// Releases what opening made. Called on every path the engine lives to see.
@@ -210,6 +211,8 @@ pub struct DiskInfo {
 pub enum Seek {
     /// Only from the start to the end, once; a resumed run reads past what it has.
     Stream,
+    /// As [`Seek::Stream`], and only after the disks whose turn is lower.
+    Turn(usize),
     /// Any range.
     Ranges,
 }
@@ -256,7 +259,7 @@ impl WholeBytes {
 /// need not be the end of the file.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 
-/// An image file that a server sends from its front to its end.
+/// An image file that comes from its front to its end.
 #[async_trait]
 pub trait Wire: Debug + Send + Sync {
     /// Asks for it, from its first byte on.

@@ -7,7 +7,8 @@ use super::folder::{Folder, OpenedFiles};
 use super::identify::Kind;
 use super::locate::Place;
 use super::package::PackageFiles;
-use super::{shown, spool};
+use super::piped::HINT;
+use super::{pipe, shown, spool};
 use crate::error::{Error, Result, ResultExt};
 use crate::fs::FileBytes;
 use crate::image::{ReadAt, Siblings};
@@ -56,7 +57,8 @@ impl Holder {
     }
 }
 
-/// Reads the description at `place`. A compressed package is unpacked into the spool folder.
+/// Reads the description at `place`. A compressed package is unpacked into the spool
+/// folder, one that comes through a pipe is stored there.
 pub(super) fn describe(place: &Place, options: &ExportOptions) -> Result<Described> {
     match place.kind {
         Kind::Ova => {
@@ -73,6 +75,16 @@ pub(super) fn describe(place: &Place, options: &ExportOptions) -> Result<Describ
             })?;
             let plain = spool::unpack(&source, compression, folder)?;
             in_package(place, source, Arc::new(plain))
+        }
+        Kind::Piped => {
+            let folder = options.spool.as_deref().ok_or_else(|| {
+                Error::unsupported("a pipe can only be read in order")
+                    .with_subject(shown(&place.path))
+                    .with_hint(HINT)
+            })?;
+            let plain = spool::store(pipe::open(&place.path)?, &place.path, folder)?;
+            let plain = Arc::new(plain);
+            in_package(place, plain.clone(), plain)
         }
         Kind::Ovf | Kind::Vmx | Kind::Domain | Kind::Image(_) => in_folder(place, options),
     }
@@ -166,7 +178,7 @@ fn read_manifest(path: &Path) -> Result<Option<Manifest>> {
     bytes.and_then(|bytes| parse_manifest(&bytes)).map(Some).subject(|| shown(path))
 }
 
-fn parse_manifest(bytes: &[u8]) -> Result<Manifest> {
+pub(super) fn parse_manifest(bytes: &[u8]) -> Result<Manifest> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| Error::integrity("the manifest is not UTF-8 text"))?;
     Manifest::parse(text)

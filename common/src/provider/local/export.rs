@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream;
 
+use super::identify::Kind;
 use super::open::{OpenMachine, open};
+use super::piped::PipedSource;
 use super::{Local, blocking, locate};
 use crate::error::{Error, Result};
 use crate::image::{Body, Extent, ReadAt};
@@ -23,9 +25,16 @@ impl Export for Local {
     async fn open(&self, vm: &VmId, options: &ExportOptions) -> Result<Box<dyn ExportSource>> {
         check_options(options)?;
         let (id, options) = (vm.clone(), options.clone());
-        let open = blocking(move || open(&locate::of_id(&id)?, &options)).await?;
-        let disks = open.disks.iter().map(|disk| disk.info.clone()).collect();
-        Ok(Box::new(LocalSource { open, disks }))
+        blocking(move || {
+            let place = locate::of_id(&id)?;
+            if place.kind == Kind::Piped && options.spool.is_none() {
+                return Ok(Box::new(PipedSource::open(&place)?) as Box<dyn ExportSource>);
+            }
+            let open = open(&place, &options)?;
+            let disks = open.disks.iter().map(|disk| disk.info.clone()).collect();
+            Ok(Box::new(LocalSource { open, disks }) as _)
+        })
+        .await
     }
 }
 

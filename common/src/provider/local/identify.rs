@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::pipe::is_pipe;
 use super::shown;
 use crate::error::{Error, Result, ResultExt};
 use crate::fs::FileBytes;
@@ -20,6 +21,8 @@ pub(super) enum Kind {
     Ova,
     /// A compressed OVA package.
     PackedOva(PackageCompression),
+    /// A package that comes through a pipe, of which nothing was read yet.
+    Piped,
     /// A VMX file.
     Vmx,
     /// A libvirt domain.
@@ -34,6 +37,9 @@ pub(super) enum Kind {
 /// # Errors
 /// Those of opening and reading it.
 pub(super) fn identify(path: &Path) -> Result<Kind> {
+    if is_pipe(path) {
+        return Ok(Kind::Piped);
+    }
     let file = FileBytes::open(path)?;
     let mut head = vec![0; file.len().min(HEAD) as usize];
     file.read_exact_at(&mut head, 0).map_err(|e| Error::io("read", e)).subject(|| shown(path))?;

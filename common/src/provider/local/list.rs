@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::identify::Kind;
 use super::locate::{self, Place};
 use super::open::{allocated, open};
+use super::piped::read_front;
 use super::spool::InOrder;
 use super::{Local, scan, shown};
 use crate::error::{Result, ResultExt};
@@ -62,6 +63,7 @@ fn places(local: &Local, within: &str) -> Box<dyn Iterator<Item = Result<Place>>
 pub(super) fn summary(place: &Place) -> Result<Summary> {
     let (machine, files) = match place.kind {
         Kind::PackedOva(compression) => (packed(place, compression)?, vec![place.path.clone()]),
+        Kind::Piped => (read_front(place)?.package.description.machine, Vec::new()),
         _ => {
             let open = open(place, &ExportOptions::default())?;
             let mut files: Vec<PathBuf> = vec![open.source.path().to_owned()];
@@ -74,18 +76,18 @@ pub(super) fn summary(place: &Place) -> Result<Summary> {
     };
     let format = match place.kind {
         Kind::Ovf => "ovf".to_owned(),
-        Kind::Ova => "ova".to_owned(),
+        Kind::Ova | Kind::Piped => "ova".to_owned(),
         Kind::PackedOva(compression) => format!("ova.{}", suffix(compression)),
         Kind::Vmx => "vmx".to_owned(),
         Kind::Domain => "libvirt".to_owned(),
         Kind::Image(format) => format.map_or("raw", |format| format.name()).to_owned(),
     };
-    let sizes = files.iter().filter_map(|file| allocated(file));
+    let sizes: Vec<_> = files.iter().filter_map(|file| allocated(file)).collect();
     let times = files.iter().filter_map(|file| std::fs::metadata(file).ok()?.modified().ok());
     Ok(Summary {
         machine,
         format,
-        allocated_bytes: Some(sizes.fold(0, u64::saturating_add)),
+        allocated_bytes: sizes.into_iter().reduce(u64::saturating_add),
         updated: times.max().and_then(|time| Timestamp::try_from(time).ok()),
     })
 }

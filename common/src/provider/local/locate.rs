@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::identify::{Kind, identify};
+use super::pipe::{STDIN, STDIN_PATH};
 use super::{scan, shown};
 use crate::error::{Error, Result};
 use crate::vm::VmId;
@@ -56,7 +57,7 @@ pub(super) fn of_id(id: &VmId) -> Result<Place> {
 }
 
 /// The machine that a reference names: a path from `root` on (a folder stands for the one machine
-/// in it), with `#NAME` for one of several in a package; else the name of a machine in `root`.
+/// in it) or `-` for standard input, with `#NAME` for one of several in a package; else the name of a machine in `root`.
 pub(super) fn resolve(root: &Path, reference: &str) -> Result<Place> {
     let reference = reference.strip_prefix('@').unwrap_or(reference);
     if let Some(place) = at_path(root, reference)? {
@@ -79,9 +80,9 @@ pub(super) fn resolve(root: &Path, reference: &str) -> Result<Place> {
 }
 
 fn at_path(root: &Path, reference: &str) -> Result<Option<Place>> {
-    let whole = root.join(reference);
+    let whole = join(root, reference);
     let (path, system) = match reference.rsplit_once('#') {
-        Some((file, system)) if !whole.exists() => (root.join(file), Some(system.to_owned())),
+        Some((file, system)) if !whole.exists() => (join(root, file), Some(system.to_owned())),
         _ => (whole, None),
     };
     if path.is_dir() {
@@ -95,6 +96,11 @@ fn at_path(root: &Path, reference: &str) -> Result<Option<Place>> {
         Ok(false) => Ok(None),
         Err(e) => Err(Error::io("look for the machine", e).with_subject(shown(&path))),
     }
+}
+
+/// The path that a reference means; `-` is standard input.
+fn join(root: &Path, reference: &str) -> PathBuf {
+    if reference == STDIN { PathBuf::from(STDIN_PATH) } else { root.join(reference) }
 }
 
 /// The only one of several candidates.

@@ -1,7 +1,9 @@
 //! Machines in plain files: OVF folders, OVA packages, VMX and libvirt XML files with their
 //! disks, bare disk images. Nothing needs to run. A reference is a path, from the context's
-//! folder or the current directory on; a folder stands for the one machine in it.
+//! folder or the current directory on; a folder stands for the one machine in it, `-` for a package
+//! on standard input.
 
+mod arrival;
 mod describe;
 mod export;
 mod folder;
@@ -11,6 +13,8 @@ mod list;
 mod locate;
 mod open;
 mod package;
+mod pipe;
+mod piped;
 mod scan;
 mod spool;
 #[cfg(test)]

@@ -71,11 +71,16 @@ pub(super) fn open(place: &Place, options: &ExportOptions) -> Result<OpenMachine
         open_nvram(&holder, &name, &mut notes).map(|file| (base_name(&name).to_owned(), file))
     });
     machine.firmware.nvram_file = nvram.as_ref().map(|(name, _)| name.clone());
+    if place.kind == Kind::Piped {
+        // A pipe cannot come again: nothing of it is ever reused.
+        disks.iter_mut().for_each(|disk| disk.info.identity = None);
+        notes.push("what came through the pipe was stored in the spool folder first".into());
+    }
     Ok(OpenMachine { machine, disks, nvram, notes, source })
 }
 
 /// The last part of a path in a description.
-fn base_name(name: &str) -> &str {
+pub(super) fn base_name(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 

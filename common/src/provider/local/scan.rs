@@ -128,6 +128,6 @@ fn claim(place: &Place, claimed: &mut BTreeSet<PathBuf>) {
                 }
             }
         }
-        Kind::Ova | Kind::PackedOva(_) | Kind::Image(None) => {}
+        Kind::Ova | Kind::PackedOva(_) | Kind::Piped | Kind::Image(None) => {}
     }
 }

@@ -1,5 +1,6 @@
-//! Unpacking a compressed package into a folder of the user's choice. The file has no name there
-//! from the start, so that nothing is left behind however the program ends.
+//! Storing a package that cannot be read at any place, because it is compressed or comes through a
+//! pipe, in a folder of the user's choice. The file has no name there from the start, so that
+//! nothing is left behind however the program ends.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -26,6 +27,14 @@ pub(super) fn unpack(
     compression: PackageCompression,
     folder: &Path,
 ) -> Result<FileBytes> {
+    store(unpacker(compression, InOrder { file: package, at: 0 })?, package.path(), folder)
+}
+
+/// What `reader` gives, in a nameless file in `folder`; `path` is where it comes from.
+///
+/// # Errors
+/// As [`unpack`].
+pub(super) fn store(mut reader: impl Read, path: &Path, folder: &Path) -> Result<FileBytes> {
     let failed = |what: &'static str| move |e| Error::io(what, e);
     let mut file = OpenOptions::new()
         .read(true)
@@ -34,18 +43,17 @@ pub(super) fn unpack(
         .custom_flags(OFlags::TMPFILE.bits().cast_signed())
         .open(folder)
         .map_err(|e| Error::io("make a file in the spool folder", e).with_subject(shown(folder)))?;
-    let mut reader = unpacker(compression, InOrder { file: package, at: 0 })?;
     let mut piece = vec![0; PIECE];
     let mut len = 0_u64;
     loop {
         let got = fill(&mut reader, &mut piece).map_err(|e| {
             Error::integrity("the package is damaged or ends too early")
                 .with_source(e)
-                .with_subject(shown(package.path()))
+                .with_subject(shown(path))
         })?;
         let Some(bytes) = piece.get(..got).filter(|bytes| !bytes.is_empty()) else { break };
         write_piece(&mut file, bytes).map_err(|e| {
-            Error::io("unpack into the spool folder", e)
+            Error::io("store it in the spool folder", e)
                 .with_subject(shown(folder))
                 .with_hint("name a folder with more room: --spool FOLDER")
         })?;

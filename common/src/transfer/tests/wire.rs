@@ -192,7 +192,8 @@ async fn copy(server: &Arc<Server>, plan: &ImagePlan, to: &Path) -> Result<Writt
         expected: None,
     };
     let sink = file_sink(to);
-    engine().copy_image(&source, plan, &whole, sink, Arc::new(Seen::default())).await
+    let to = Destination::Sink(sink);
+    engine().copy_image(&source, plan, &whole, to, Arc::new(Seen::default())).await
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod flags;
 mod formats;
 mod many;
 mod naming;
+mod piped;
 mod pipes;
 mod resume;
 mod sim;

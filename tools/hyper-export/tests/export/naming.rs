@@ -104,6 +104,32 @@ fn a_named_disk_is_kept_by_the_next_run() {
 }
 
 #[test]
+fn a_named_package_is_kept_by_the_next_run() {
+    let user = User::new();
+    let bytes = noise(3 * MIB, 114);
+    raw(&user.at("disk.raw"), &bytes);
+    let line = ["disk.raw", "-f", "ova", "--to", "out", "--manifest"];
+    let slow = ["--progress", "json", "--limit-rate", "1500K"];
+    let mut run = user.start(&[&line[..], &slow].concat());
+    run.wait_for_copy();
+    std::fs::write(user.at("out/disk.artifact-manifest.json"), "mine").unwrap();
+    run.end().ends(6);
+    assert_eq!(user.names("out"), ["disk.artifact-manifest.json", "disk.ova"]);
+    std::fs::remove_file(user.at("out/disk.artifact-manifest.json")).unwrap();
+    let time = || std::fs::metadata(user.at("out/disk.ova")).unwrap().modified().unwrap();
+    let before = time();
+    let record = user.run(&[&line[..], &["-o", "json", "--verify"]].concat()).ends(0).json();
+    assert_eq!(record["reused_bytes"], bytes.len());
+    assert_eq!(record["verified"], true);
+    assert_eq!(before, time());
+    assert_eq!(user.all_names("out"), ["disk.artifact-manifest.json", "disk.ova"]);
+    user.run(&["out/disk.ova", "--to", "back"]).ends(0);
+    holds(&user.at("back/disk-disk0.qcow2"), "qcow2", &bytes);
+    // That run was over: its file is like any other now.
+    assert!(user.run(&line).ends(6).err.contains("--overwrite"));
+}
+
+#[test]
 fn a_named_disk_that_changed_since_or_has_another_source_is_not_taken_for_ones_own() {
     let (user, _) = half_named(111);
     let disk = user.at("out/disk-disk0.qcow2");

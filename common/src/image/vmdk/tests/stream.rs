@@ -27,8 +27,15 @@ fn dribble(raw: &[u8]) -> Box<dyn Read + Send> {
 
 fn follow(raw: &[u8], piece: usize) -> Result<StreamFacts, ImageError> {
     let mut check = StreamCheck::new();
-    for piece in raw.chunks(piece) {
+    for (number, piece) in raw.chunks(piece).enumerate() {
         check.push(piece)?;
+        // As a copy does that was interrupted and goes on.
+        if number % 5 == 0 {
+            let saved = postcard::to_stdvec(&check).unwrap();
+            let restored: StreamCheck = postcard::from_bytes(&saved).unwrap();
+            assert_eq!(restored, check);
+            check = restored;
+        }
     }
     check.finish()
 }
