@@ -28,6 +28,7 @@ end
 complete -c hyper-sim -n "__fish_hyper_sim_needs_command" -s h -l help -d 'Print help'
 complete -c hyper-sim -n "__fish_hyper_sim_needs_command" -s V -l version -d 'Print version'
 complete -c hyper-sim -n "__fish_hyper_sim_needs_command" -f -a "vsphere" -d 'Simulate a vCenter or an ESXi host'
+complete -c hyper-sim -n "__fish_hyper_sim_needs_command" -f -a "kubevirt" -d 'Simulate KubeVirt in front of a real Kubernetes API server'
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l listen -d 'Listen on this address; port 0 is any free one' -r
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l user -d 'Accept this user' -r
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l password -d 'Accept this password' -r
@@ -57,3 +58,29 @@ complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l no-manif
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -l listen -d 'Listen on this address; port 0 is any free one' -r
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -l etcd -d 'Start this etcd; else HYPER_TB_ETCD, or the one on PATH' -r -F
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -l apiserver -d 'Start this kube-apiserver; else HYPER_TB_KUBE_APISERVER, or the one on PATH' -r -F
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -l kubeconfig -d 'Start no servers, but stand in front of the cluster of this kubeconfig' -r -F
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -l kubevirt-version -d 'Serve the API of this release' -r -f -a "1.0\t'1.0: the oldest that is simulated'
+1.5\t'1.5'
+1.9\t'1.9'"
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -l crds -d 'Take the definitions of resources from the files of this folder, as far as it has them' -r -F
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -l name -d 'Call the contexts of the printed kubeconfig by this name' -r
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -l vm -d 'Have this machine, with image files as its disks, such as prod/web01=a.qcow2,b.raw' -r
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -l vms -d 'Have so many small machines' -r
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -l running -d 'Have this machine run' -r
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -l no-agent -d 'Have no guest agent in this machine' -r
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -l pace -d 'Take so long for each step of an operation' -r
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -l fault -d 'Let something go wrong: op=OP,object=TEXT,skip=N,max=N and what happens' -r
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -261,9 +261,10 @@ complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subco
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere" -s h -l help -d 'Print help'
-complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere" -s V -l version -d 'Print version'
-complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere" -f -a "vsphere" -d 'Simulate a vCenter or an ESXi host'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere kubevirt" -s h -l help -d 'Print help'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere kubevirt" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere kubevirt" -f -a "vsphere" -d 'Simulate a vCenter or an ESXi host'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere kubevirt" -f -a "kubevirt" -d 'Simulate KubeVirt in front of a real Kubernetes API server'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l listen -d 'Listen on this address; port 0 is any free one' -r
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l user -d 'Accept this user' -r
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l password -d 'Accept this password' -r
@@ -293,6 +294,32 @@ complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcomm
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -l listen -d 'Listen on this address; port 0 is any free one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -l etcd -d 'Start this etcd; else HYPER_TB_ETCD, or the one on PATH' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -l apiserver -d 'Start this kube-apiserver; else HYPER_TB_KUBE_APISERVER, or the one on PATH' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -l kubeconfig -d 'Start no servers, but stand in front of the cluster of this kubeconfig' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -l kubevirt-version -d 'Serve the API of this release' -r -f -a "1.0\t'1.0: the oldest that is simulated'
+1.5\t'1.5'
+1.9\t'1.9'"
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -l crds -d 'Take the definitions of resources from the files of this folder, as far as it has them' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -l name -d 'Call the contexts of the printed kubeconfig by this name' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -l vm -d 'Have this machine, with image files as its disks, such as prod/web01=a.qcow2,b.raw' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -l vms -d 'Have so many small machines' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -l running -d 'Have this machine run' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -l no-agent -d 'Have no guest agent in this machine' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -l pace -d 'Take so long for each step of an operation' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -l fault -d 'Let something go wrong: op=OP,object=TEXT,skip=N,max=N and what happens' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -f -a "list" -d 'Show machines'

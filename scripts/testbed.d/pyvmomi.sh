@@ -1,13 +1,14 @@
 # shellcheck shell=bash
 # pyvmomi: the vSphere client library for Python, from PyPI, with Debian's
-# Python to run it. A second client that the simulated vSphere has to please.
+# Python to run it, and Debian's libraries for Kubernetes and for WebSockets.
+# Further clients that the simulators have to please.
 
 PYVMOMI_VERSION=9.1.1.0
 PYVMOMI_SHA256=76af3cba85573769daf4e6760aace32e7af34e1bbf343895b8c4798b6bc0e2d2
 
 make_pyvmomi() {
 	local root=$1/root work=$1/work
-	unpacked "$root" python3 python3-pip ca-certificates
+	unpacked "$root" python3 python3-pip ca-certificates python3-kubernetes python3-websockets
 	mkdir -p "$work"
 	printf 'pyvmomi==%s --hash=sha256:%s\n' "$PYVMOMI_VERSION" "$PYVMOMI_SHA256" \
 		>"$work/wanted"
@@ -38,9 +39,11 @@ pyvmomi_python() {
 }
 
 env_pyvmomi() {
-	echo "HYPER_TB_PYVMOMI=$TB/pyvmomi/bin/pyvmomi-python"
+	local python=$TB/pyvmomi/bin/pyvmomi-python
+	printf '%s\n' "HYPER_TB_PYVMOMI=$python" "HYPER_TB_PYTHON=$python"
 }
 
 check_pyvmomi() {
 	"$TB/pyvmomi/bin/pyvmomi-python" -c 'from pyVmomi import vim; print(vim.VirtualMachine)'
+	"$TB/pyvmomi/bin/pyvmomi-python" -c 'import kubernetes, websockets; print(kubernetes.__version__)'
 }

@@ -9,6 +9,7 @@ use hyper_common::time::parse_duration;
 use hyper_common::tool::flags::{OutputFlags, TalkFlags};
 use serde::Serialize;
 
+use crate::kubevirt::args::KubevirtArgs;
 use crate::rule::Rule;
 use crate::vsphere::machine::Oddity;
 
@@ -29,6 +30,13 @@ pub enum Platform {
     /// reach it. Machines can be listed, switched on and off, given snapshots and exported. What
     /// clients change is forgotten at the end; image files are only read.
     Vsphere(Box<VsphereArgs>),
+    /// Simulate KubeVirt in front of a real Kubernetes API server
+    ///
+    /// It starts etcd and kube-apiserver, defines KubeVirt's resources there and does what its
+    /// controllers would do. It prints a kubeconfig for kubectl, and hyper, and runs until it is
+    /// interrupted; then nothing is left. Machines can be made, started, stopped, moved between
+    /// nodes and reached on their consoles; image files are only read.
+    Kubevirt(Box<KubevirtArgs>),
 }
 
 /// The arguments of `vsphere`.
@@ -130,7 +138,11 @@ pub struct MachineArg {
     pub files: Vec<PathBuf>,
 }
 
-fn machine(text: &str) -> Result<MachineArg, String> {
+/// Parses a machine and its files.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn machine(text: &str) -> Result<MachineArg, String> {
     let (path, files) = text.split_once('=').ok_or("give NAME=FILE")?;
     let path: Vec<String> = path.split('/').map(str::to_owned).collect();
     let files: Vec<PathBuf> = files.split(',').map(PathBuf::from).collect();

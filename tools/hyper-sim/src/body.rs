@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_common::image::ReadAt;
 use tokio::sync::mpsc;
 
@@ -22,6 +22,8 @@ pub enum Reply {
     Text(Option<Bytes>),
     /// What comes from a reader, and how much that will be, where the client is told.
     Parts(mpsc::Receiver<std::io::Result<Bytes>>, Option<u64>),
+    /// What another server sends, or a client. It breaks off after so many bytes, where asked.
+    Passed(Incoming, Option<u64>),
 }
 
 impl Body for Reply {
@@ -41,11 +43,23 @@ impl Body for Reply {
                 }
                 Poll::Ready(part.map(|part| part.map(Frame::data)))
             }
+            Self::Passed(body, left) => {
+                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+                let part = frame.map(|frame| match (frame.map_err(std::io::Error::other)?, left) {
+                    (frame, None) => Ok(frame),
+                    (frame, Some(left)) => passed(frame, left),
+                });
+                Poll::Ready(part)
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Text(None) | Self::Parts(_, Some(0)))
+        match self {
+            Self::Text(text) => text.is_none(),
+            Self::Parts(_, left) => *left == Some(0),
+            Self::Passed(body, _) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -53,8 +67,22 @@ impl Body for Reply {
             Self::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
             Self::Parts(_, Some(left)) => SizeHint::with_exact(*left),
             Self::Parts(_, None) => SizeHint::default(),
+            Self::Passed(body, _) => body.size_hint(),
         }
     }
+}
+
+/// A part that is passed on: as it is, or as much of it as is `left`.
+fn passed(frame: Frame<Bytes>, left: &mut u64) -> std::io::Result<Frame<Bytes>> {
+    let Ok(data) = frame.into_data() else {
+        return Err(std::io::Error::other("trailers are not passed on"));
+    };
+    if *left == 0 {
+        return Err(std::io::Error::other("the connection is broken as asked"));
+    }
+    let len = (data.len() as u64).min(*left);
+    *left -= len;
+    Ok(Frame::data(data.slice(..len as usize)))
 }
 
 /// What is done while bytes are sent.

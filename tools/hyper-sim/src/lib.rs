@@ -3,6 +3,7 @@
 
 mod args;
 mod body;
+mod kubevirt;
 mod record;
 mod request;
 mod rule;
@@ -30,6 +31,10 @@ impl Tool for Sim {
         Example {
             what: "Simulate an ESXi host whose machine web01 has two real disks",
             line: "hyper sim vsphere --esx --vm web01=system.qcow2,data.raw",
+        },
+        Example {
+            what: "Simulate KubeVirt with a machine that runs and one with a real disk",
+            line: "hyper sim kubevirt --vm web01 --running web01 --vm prod/db01=system.qcow2",
         },
         Example {
             what: "Break the first download of disk-0 after 1 MiB, and refuse the next one",

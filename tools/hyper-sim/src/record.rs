@@ -53,7 +53,7 @@ impl Record for Access {
 }
 
 /// A word for a shell, whatever is in it.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/:._-".contains(c);
     match !text.is_empty() && text.chars().all(plain) {
         true => text.to_owned(),

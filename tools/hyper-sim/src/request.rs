@@ -4,6 +4,7 @@ use hyper_common::error::{Error, Result};
 use serde::Serialize;
 
 use crate::args::{MachineArg, OddArg, Platform, SimArgs, VsphereArgs};
+use crate::kubevirt::request::Kubevirt;
 use crate::rule::Rule;
 use crate::vsphere::http::made_fault;
 
@@ -13,6 +14,8 @@ use crate::vsphere::http::made_fault;
 pub enum Request {
     /// Simulate vSphere.
     Vsphere(Box<Vsphere>),
+    /// Simulate KubeVirt.
+    Kubevirt(Box<Kubevirt>),
 }
 
 /// A vSphere to simulate.
@@ -45,7 +48,12 @@ impl Request {
     /// # Errors
     /// `Usage` for machines that are not there or twice, and for unknown faults.
     pub fn new(args: SimArgs) -> Result<Self> {
-        let Platform::Vsphere(mut args) = args.platform;
+        let mut args = match args.platform {
+            Platform::Vsphere(args) => args,
+            Platform::Kubevirt(args) => {
+                return Ok(Self::Kubevirt(Box::new(Kubevirt::new(*args)?)));
+            }
+        };
         let machines = std::mem::take(&mut args.machines);
         let faults = std::mem::take(&mut args.faults);
         let generated = match args.vms {

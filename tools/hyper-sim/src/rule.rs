@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use hyper_common::time::parse_duration;
@@ -115,19 +116,26 @@ impl Rule {
 
 /// All rules, with how often each was met.
 #[derive(Debug, Default)]
-pub struct Rules(Vec<(Rule, AtomicU64)>);
+pub struct Rules(RwLock<Vec<(Rule, AtomicU64)>>);
 
 impl Rules {
     /// Rules that were never met.
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self(rules.into_iter().map(|rule| (rule, AtomicU64::new(0))).collect())
+        Self(RwLock::new(rules.into_iter().map(|rule| (rule, AtomicU64::new(0))).collect()))
+    }
+
+    /// One more rule, which stands behind the others.
+    pub fn add(&self, rule: Rule) {
+        let mut rules = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        rules.push((rule, AtomicU64::new(0)));
     }
 
     /// What happens to an operation: the first rule that applies. Each rule that is for it has met
     /// it, whether it applies or not.
     pub fn meet(&self, op: &str, object: &str) -> Action {
         let mut found = None;
-        for (rule, met) in self.0.iter().filter(|(rule, _)| rule.is_for(op, object)) {
+        let rules = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for (rule, met) in rules.iter().filter(|(rule, _)| rule.is_for(op, object)) {
             let before = met.fetch_add(1, Ordering::Relaxed);
             let applies =
                 before >= rule.skip && rule.max.is_none_or(|max| before - rule.skip < max);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hyper_common::error::{Error, Result};
 use hyper_common::tool::Context;
 
+use crate::kubevirt;
 use crate::record::Access;
 use crate::request::{Request, Vsphere};
 use crate::rule::Rules;
@@ -21,11 +22,13 @@ use crate::world;
 /// # Errors
 /// `Io` for an address that cannot be listened on; those of opening image files.
 pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
-    let Request::Vsphere(request) = request;
     let cancel = cx.cancel.clone();
-    tokio::select! {
-        ended = vsphere(*request, cx) => ended,
-        () = cancel.cancelled() => Ok(()),
+    match request {
+        Request::Vsphere(request) => tokio::select! {
+            ended = vsphere(*request, cx) => ended,
+            () = cancel.cancelled() => Ok(()),
+        },
+        Request::Kubevirt(request) => kubevirt::run::run(*request, cx).await,
     }
 }
 

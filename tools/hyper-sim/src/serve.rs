@@ -67,7 +67,8 @@ async fn connection<F, Fut>(
     }
 }
 
-async fn speak<S, F, Fut>(stream: S, peer: IpAddr, answer: F)
+/// Answers what comes over one connection.
+pub async fn speak<S, F, Fut>(stream: S, peer: IpAddr, answer: F)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(IpAddr, Request<Incoming>) -> Fut + Clone + Send + Sync + 'static,
@@ -80,6 +81,7 @@ where
     let spoken = http1::Builder::new()
         .max_buf_size(1 << 20)
         .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
         .await;
     if let Err(error) = spoken {
         tracing::debug!("the connection from {peer} ended: {error}");

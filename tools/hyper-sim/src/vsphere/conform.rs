@@ -86,7 +86,10 @@ async fn sim(args: &[&str]) -> std::sync::Arc<Sim> {
     let words = ["hyper-sim", "vsphere"].iter().chain(args);
     let matches = crate::command().try_get_matches_from(words).unwrap();
     let Request::Vsphere(request) =
-        Request::new(SimArgs::from_arg_matches(&matches).unwrap()).unwrap();
+        Request::new(SimArgs::from_arg_matches(&matches).unwrap()).unwrap()
+    else {
+        panic!("another platform")
+    };
     let (tree, _) = crate::world::make(&request).await.unwrap();
     let settings = Settings {
         user: "user".into(),

@@ -1,0 +1,240 @@
+//! A simulated KubeVirt in front of a real API server, and kubectl to hold hyper against.
+//!
+//! Starting one takes seconds, so the tests of a program share it: each takes a namespace of its
+//! own. Other crates include this file by its path.
+
+#![allow(dead_code, reason = "each test file uses what it needs of it")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A cluster; it ends with the process, however that ends.
+pub struct Cluster {
+    /// What the simulator printed: how to reach it.
+    pub access: Value,
+    /// What it said so far.
+    pub said: Arc<Mutex<String>>,
+    pid: u32,
+    spaces: AtomicU32,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // It may have ended before. One that is shared ends with the process.
+        let line = format!("kill -TERM {}", self.pid);
+        let _ = Command::new("sh").args(["-c", &line]).stderr(Stdio::null()).status();
+        let end = Instant::now() + Duration::from_secs(30);
+        while PathBuf::from(self.at("folder")).exists() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// A program of the testbed, or the one on PATH.
+pub fn program(variable: &str, name: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(|| name.into(), PathBuf::from)
+}
+
+/// `hyper-sim kubevirt`, to be ended with this process.
+pub fn simulator() -> Command {
+    let own = std::env::current_exe().unwrap();
+    let built = own.parent().unwrap().parent().unwrap().join("hyper-sim");
+    assert!(built.exists(), "{} is not built: run cargo test --workspace", built.display());
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "env", "--default-signal=INT,TERM"]);
+    command.arg(built).arg("kubevirt").stdin(Stdio::null());
+    for name in ["HYPER_TB_ETCD", "HYPER_TB_KUBE_APISERVER"] {
+        assert!(
+            std::env::var_os(name).is_some(),
+            "{name} is not set: eval \"$(scripts/testbed --env kubernetes)\""
+        );
+    }
+    let kept: Vec<_> = std::env::vars_os()
+        .filter(|(name, _)| {
+            let name = name.to_string_lossy();
+            name.starts_with("HYPER_TB_") || name == "HYPER_NEUTRALISE" || name == "TMPDIR"
+        })
+        .collect();
+    command.env_clear().envs(kept).env("HOME", "/nonexistent").env("PATH", "/usr/bin:/bin");
+    command
+}
+
+impl Cluster {
+    /// The cluster that all tests of this process share.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(&["--pace", "50ms"]))
+    }
+
+    /// A cluster of a test's own, which ends with it.
+    pub fn start(args: &[&str]) -> Self {
+        let (sender, started) = mpsc::channel();
+        let said = Arc::new(Mutex::new(String::new()));
+        let (args, heard): (Vec<String>, _) =
+            (args.iter().map(|it| (*it).to_owned()).collect(), said.clone());
+        // The kernel ends a program with the thread that started it: this one stays.
+        std::thread::spawn(move || {
+            let mut command = simulator();
+            command.args(args).args(["-o", "ndjson"]);
+            let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+            let mut child = child.expect("start the simulator");
+            let stderr = BufReader::new(child.stderr.take().unwrap());
+            std::thread::spawn(move || {
+                for line in stderr.lines().map_while(Result::ok) {
+                    heard.lock().unwrap().push_str(&(line + "\n"));
+                }
+            });
+            let mut line = String::new();
+            let mut stdout = BufReader::new(child.stdout.take().unwrap());
+            stdout.read_line(&mut line).unwrap();
+            let _ = sender.send((line, child.id()));
+            let _ = child.wait();
+        });
+        let (line, pid) = started.recv().unwrap();
+        let access = serde_json::from_str(&line);
+        let access = access.unwrap_or_else(|_| panic!("{line:?} {}", said.lock().unwrap()));
+        Self { access, said, pid, spaces: AtomicU32::new(0) }
+    }
+
+    /// A text of what the simulator printed.
+    pub fn at(&self, name: &str) -> &str {
+        self.access[name].as_str().unwrap_or_else(|| panic!("{name}: {}", self.access))
+    }
+
+    /// The file that clients take.
+    pub fn kubeconfig(&self) -> &str {
+        self.at("kubeconfig")
+    }
+
+    /// Sends a signal to the simulator.
+    pub fn signal(&self, name: &str) {
+        // The shell's own: Debian's base has no other.
+        let line = format!("kill -{name} {}", self.pid);
+        assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
+    }
+
+    /// Kills one of the servers under it, `etcd` or `kube-apiserver`; it is started again.
+    pub fn kill(&self, server: &str) {
+        let number = std::fs::read_to_string(format!("{}/{server}.pid", self.at("folder")));
+        let line = format!("kill -KILL {}", number.unwrap());
+        assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
+    }
+
+    /// A namespace that no other test has.
+    pub fn namespace(&self) -> String {
+        let name = format!("test-{}", self.spaces.fetch_add(1, Ordering::Relaxed));
+        self.kubectl(&["create", "namespace", &name]);
+        name
+    }
+
+    /// kubectl with arguments.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program("HYPER_TB_KUBECTL", "kubectl"));
+        // Its cache of what is served goes where the simulator's files are.
+        command.args(args).env_clear().env("HOME", self.at("folder")).env("PATH", "/usr/bin:/bin");
+        command.env("KUBECONFIG", self.kubeconfig()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs kubectl, which has to succeed, and gives what it prints.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        let output = self.try_kubectl(args, None);
+        assert!(
+            output.status.success(),
+            "kubectl {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs kubectl with something on its standard input.
+    pub fn try_kubectl(&self, args: &[&str], input: Option<&str>) -> Output {
+        let mut command = self.command(args);
+        let piped = input.map_or_else(Stdio::null, |_| Stdio::piped());
+        let child = command.stdin(piped).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.expect("run kubectl");
+        if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
+            stdin.write_all(input.as_bytes()).unwrap();
+        }
+        child.wait_with_output().unwrap()
+    }
+
+    /// Applies a manifest.
+    pub fn apply(&self, namespace: &str, manifest: &Value) {
+        let output =
+            self.try_kubectl(&["apply", "-n", namespace, "-f", "-"], Some(&manifest.to_string()));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// An object, as kubectl gives it; null where there is none.
+    pub fn get(&self, namespace: &str, kind: &str, name: &str) -> Value {
+        let output = self.try_kubectl(&["get", "-n", namespace, kind, name, "-o", "json"], None);
+        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    }
+
+    /// Calls a subresource of KubeVirt, such as `virtualmachines/web01/start`: the error, if any.
+    pub fn put(&self, namespace: &str, what: &str, body: &str) -> Result<(), String> {
+        let path = format!("/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/{what}");
+        let output = self.try_kubectl(&["replace", "--raw", &path, "-f", "-"], Some(body));
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// Lets something go wrong from now on; give it an object of the test's own.
+    pub fn fault(&self, rule: &str) {
+        let args = ["create", "--raw", "/hyper-sim/faults", "-f", "-"];
+        let output = self.try_kubectl(&args, Some(rule));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Waits until a machine is as wanted, such as `Running`.
+    pub fn machine_is(&self, namespace: &str, name: &str, status: &str) {
+        wait_for(&format!("{name} to be {status}"), || {
+            self.get(namespace, "vm", name)["status"]["printableStatus"] == status
+        });
+    }
+}
+
+/// Waits until something is so; fails when that takes too long.
+pub fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(90);
+    while !so() {
+        assert!(Instant::now() < end, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A small machine with a disk out of a container image.
+pub fn machine(name: &str, strategy: &str) -> Value {
+    serde_json::json!({
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachine",
+        "metadata": { "name": name, "labels": { "app": name } },
+        "spec": {
+            "runStrategy": strategy,
+            "template": {
+                "metadata": { "labels": { "vm.kubevirt.io/name": name } },
+                "spec": {
+                    "domain": {
+                        "cpu": { "cores": 2 },
+                        "memory": { "guest": "1Gi" },
+                        "devices": {
+                            "disks": [{ "name": "root", "disk": { "bus": "virtio" } }],
+                            "interfaces": [{ "name": "default", "masquerade": {} }],
+                        },
+                    },
+                    "networks": [{ "name": "default", "pod": {} }],
+                    "volumes": [{ "name": "root", "containerDisk": { "image": "debian" } }],
+                },
+            },
+        },
+    })
+}
