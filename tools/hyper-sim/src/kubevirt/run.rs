@@ -38,18 +38,27 @@ struct Ground {
 pub async fn run(request: Kubevirt, cx: &mut Context) -> Result<()> {
     let cancel = cx.cancel.clone();
     let keeper = Keeper::default();
+    let store = Store::new(cx.cancel.clone())?;
+    let folder = store.folder().to_owned();
     let ended = tokio::select! {
-        ended = simulate(request, cx, &keeper) => ended,
+        ended = simulate(request, cx, store, &keeper) => ended,
         () = cancel.cancelled() => Ok(()),
     };
     keeper.stop().await;
+    // What is still being waited for holds on to the folder until the process is gone.
+    let _ = std::fs::remove_dir_all(folder);
     ended
 }
 
-async fn simulate(request: Kubevirt, cx: &mut Context, keeper: &Keeper) -> Result<()> {
+async fn simulate(
+    request: Kubevirt,
+    cx: &mut Context,
+    store: Store,
+    keeper: &Keeper,
+) -> Result<()> {
     let (front, address) = listen(request.args.listen).await?;
     let (back, ingress_at) = listen(([127, 0, 0, 1], 0).into()).await?;
-    let disks = Disks::new(Store::new(cx.cancel.clone())?);
+    let disks = Disks::new(store);
     let authority = Authority::new("hyper-sim")?;
     let args = &request.args;
     // What may be wrong with files is found before anything is started.
