@@ -10,6 +10,18 @@ impl Secret {
         Self(text.into())
     }
 
+    /// Reads what a file, a command or a descriptor gives: one line end after it is the editor's,
+    /// anything else belongs to the secret.
+    pub fn of_line(text: &str) -> Self {
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        Self::new(text.strip_suffix('\r').unwrap_or(text))
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The text itself, for the one place that sends it.
     pub fn expose(&self) -> &str {
         &self.0

@@ -22,12 +22,11 @@ pub fn read(descriptor: u32) -> Result<Secret> {
     File::open(format!("/dev/fd/{descriptor}"))
         .and_then(|file| file.take(LONGEST).read_to_string(&mut text))
         .map_err(fail)?;
-    // One line end is the editor's; anything else may belong to the password.
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    match text.strip_suffix('\r').unwrap_or(text) {
-        "" => Err(Error::usage(format!("there is no password in file descriptor {descriptor}"))),
-        text => Ok(Secret::new(text)),
+    let secret = Secret::of_line(&text);
+    if secret.is_empty() {
+        return Err(Error::usage(format!("there is no password in file descriptor {descriptor}")));
     }
+    Ok(secret)
 }
 
 /// Keeps a password, readable by its owner alone.

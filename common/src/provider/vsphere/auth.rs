@@ -89,7 +89,7 @@ fn read_private(path: &Path) -> Result<Secret> {
     }
     let mut text = String::new();
     file.take(LONGEST).read_to_string(&mut text).map_err(fail)?;
-    Ok(Secret::new(without_line_end(&text)))
+    Ok(Secret::of_line(&text))
 }
 
 /// What a command prints, without the line's end. Its errors go to standard error as they are.
@@ -109,14 +109,9 @@ fn run(line: &str) -> Result<Secret> {
     }
     let text = String::from_utf8(output.stdout)
         .map_err(|_| fail("the command printed a password that is not UTF-8".to_owned()))?;
-    match without_line_end(&text) {
-        "" => Err(fail("the command printed no password".to_owned())),
-        text => Ok(Secret::new(text)),
+    let secret = Secret::of_line(&text);
+    if secret.is_empty() {
+        return Err(fail("the command printed no password".to_owned()));
     }
-}
-
-/// A password may hold any character; one line end after it is the editor's.
-fn without_line_end(text: &str) -> &str {
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    text.strip_suffix('\r').unwrap_or(text)
+    Ok(secret)
 }

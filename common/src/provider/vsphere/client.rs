@@ -1,5 +1,5 @@
 //! Calls to one endpoint. The first one that needs a login takes an earlier run's or logs in; a
-//! login that has ended is renewed once. A password that was refused is not tried again.
+//! login that has ended is renewed, a few times at most. A password that was refused is not tried again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::auth;
 use super::config::Endpoint;
-use super::fault::{Fault, is_logged_out};
+use super::fault::{Fault, is_logged_out, is_lost_view};
 use super::session::Shelf;
 use super::soap::{self, Body, MoRef, Reply, Value};
 use crate::config::{Login, LoginKind, Secret};
@@ -23,6 +23,10 @@ const COOKIE: &str = "vmware_soap_session";
 
 /// Largest reply that is held in memory as a whole.
 const LARGEST: usize = 64 << 20;
+
+/// How often a piece of work begins anew because its login had ended. A server that ends each login
+/// at once is not logged in at without end.
+const RENEWALS: u32 = 4;
 
 /// One endpoint. Cheap to clone; clones share the login.
 #[derive(Debug, Clone)]
@@ -53,8 +57,6 @@ pub struct ServiceContent {
     pub name: String,
     /// Its version: `8.0.2`.
     pub version: String,
-    /// Its build.
-    pub build: String,
     /// `VirtualCenter` or `HostAgent`.
     pub api_type: String,
     /// The top of the inventory.
@@ -76,7 +78,6 @@ impl ServiceContent {
         Ok(Self {
             name: text("about.name"),
             version: text("about.version"),
-            build: text("about.build"),
             api_type: text("about.apiType"),
             root_folder: need("rootFolder")?,
             property_collector: need("propertyCollector")?,
@@ -92,11 +93,6 @@ impl ServiceContent {
         self.all.child(name).and_then(Value::reference).ok_or_else(|| {
             Error::unsupported(format!("{} {} has no {name}", self.name, self.version))
         })
-    }
-
-    /// Whether this is a vCenter, not a single host.
-    pub fn is_vcenter(&self) -> bool {
-        self.api_type == "VirtualCenter"
     }
 }
 
@@ -161,19 +157,31 @@ impl Client {
     /// those of reaching the server and of logging in. A call that only reads is tried again
     /// where that may help.
     pub async fn call(&self, method: &str, this: &MoRef, body: Body) -> Result<Reply> {
-        let mut cookie = self.cookie(None).await?;
-        let mut renewed = false;
+        let mut turns = self.turns();
         loop {
-            let once = || self.raw(method, this, &body, Some(&cookie));
-            let answer = if only_reads(method) { retry(once).await } else { once().await };
-            match answer {
-                Err(error) if is_logged_out(&error) && !renewed => {
-                    cookie = self.cookie(Some(&cookie)).await?;
-                    renewed = true;
-                }
-                other => return other,
+            let cookie = turns.cookie().await?;
+            match self.call_as(&cookie, method, this, &body).await {
+                Err(error) => turns.renew(cookie, error)?,
+                answer => return answer,
             }
         }
+    }
+
+    /// Calls `method` with a login that may turn out to have ended.
+    pub(super) async fn call_as(
+        &self,
+        cookie: &Secret,
+        method: &str,
+        this: &MoRef,
+        body: &Body,
+    ) -> Result<Reply> {
+        let once = || self.raw(method, this, body, Some(cookie));
+        if only_reads(method) { retry(once).await } else { once().await }
+    }
+
+    /// What one piece of work needs to outlive the ends of logins.
+    pub(super) fn turns(&self) -> Turns<'_> {
+        Turns { client: self, ended: None, left: RENEWALS }
     }
 
     /// Sends a call and reads its answer whole.
@@ -210,13 +218,10 @@ impl Client {
         cookie: Option<&Secret>,
     ) -> Result<Response> {
         tracing::debug!("{} {method} {}", self.0.endpoint.place, this.value);
-        let mut request = Request::post(self.0.endpoint.url.clone(), body.envelope(method, this))
+        let request = Request::post(self.0.endpoint.url.clone(), body.envelope(method, this))
             .header("content-type", "text/xml; charset=utf-8")
             .header("soapaction", ACTION);
-        if let Some(cookie) = cookie {
-            request = request.header("cookie", &format!("{COOKIE}={}", cookie.expose()));
-        }
-        self.0.http.send(request).await
+        self.0.http.send(with_cookie(request, cookie)).await
     }
 
     /// The cookie of a login that is not `ended`: this run's, an earlier run's, a new one.
@@ -343,13 +348,14 @@ impl Client {
         if !(options.cookie && own) {
             return self.get(&url, &options, None).await?.expect(&[200, 206]);
         }
-        let cookie = self.cookie(None).await?;
-        let first = self.get(&url, &options, Some(&cookie)).await?;
-        if first.status() != 401 {
-            return first.expect(&[200, 206]);
+        let mut turns = self.turns();
+        loop {
+            let cookie = turns.cookie().await?;
+            let answer = self.get(&url, &options, Some(&cookie)).await?;
+            if answer.status() != 401 || !turns.again(cookie) {
+                return answer.expect(&[200, 206]);
+            }
         }
-        let renewed = self.cookie(Some(&cookie)).await?;
-        self.get(&url, &options, Some(&renewed)).await?.expect(&[200, 206])
     }
 
     async fn get(
@@ -363,10 +369,7 @@ impl Client {
             let last = range.end.saturating_sub(1);
             request = request.header("range", &format!("bytes={}-{last}", range.start));
         }
-        if let Some(cookie) = cookie {
-            request = request.header("cookie", &format!("{COOKIE}={}", cookie.expose()));
-        }
-        self.0.http.send(request).await
+        self.0.http.send(with_cookie(request, cookie)).await
     }
 
     /// A lease's URL with the endpoint's host and port where it has `*`.
@@ -405,6 +408,52 @@ impl Client {
     }
 }
 
+/// The logins of one piece of work: a new one for each that turns out to have ended, up to a
+/// bound.
+pub(super) struct Turns<'c> {
+    client: &'c Client,
+    ended: Option<Secret>,
+    left: u32,
+}
+
+impl Turns<'_> {
+    /// The cookie of a login that is not known to have ended.
+    ///
+    /// # Errors
+    /// Those of logging in.
+    pub(super) async fn cookie(&self) -> Result<Secret> {
+        self.client.cookie(self.ended.as_ref()).await
+    }
+
+    /// Lets the work begin anew where `error` says that the login behind `cookie` has ended.
+    ///
+    /// # Errors
+    /// `error` itself where it says something else, or has said so too often.
+    pub(super) fn renew(&mut self, cookie: Secret, error: Error) -> Result<()> {
+        if is_logged_out(&error) && self.again(cookie) { Ok(()) } else { Err(error) }
+    }
+
+    /// The same where a view may have ended with another's login: views belong to logins.
+    ///
+    /// # Errors
+    /// As [`Turns::renew`].
+    pub(super) fn look_again(&mut self, cookie: Secret, error: Error) -> Result<()> {
+        if is_lost_view(&error) && self.left > 0 {
+            self.left -= 1;
+            return Ok(());
+        }
+        self.renew(cookie, error)
+    }
+
+    /// Takes the login for ended; false where that happened too often.
+    fn again(&mut self, cookie: Secret) -> bool {
+        let more = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        self.ended = Some(cookie);
+        more
+    }
+}
+
 impl Refusal {
     fn of(error: &Error) -> Self {
         let fault = super::fault::fault_of(error).cloned();
@@ -421,6 +470,14 @@ impl Refusal {
             Some(fault) => error.with_source(fault.clone()),
             None => error,
         }
+    }
+}
+
+/// Shows who is logged in.
+fn with_cookie(request: Request, cookie: Option<&Secret>) -> Request {
+    match cookie {
+        Some(cookie) => request.header("cookie", &format!("{COOKIE}={}", cookie.expose())),
+        None => request,
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::client::{Client, Download};
 use super::machine::{VmDisk, base_name};
@@ -16,6 +17,11 @@ use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::image::{Block, Body, Extent};
 use crate::net::{Response, retry};
 use crate::provider::ExtentStream;
+
+/// What is escaped in a part of a URL: all but the unreserved characters of RFC 3986.
+const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The same in a path.
+const PATH: &AsciiSet = &NAME.remove(b'/');
 
 /// Bytes of one request. As large as a job of the engine, so that none is cut.
 const PIECE: u64 = 1 << 20;
@@ -53,9 +59,9 @@ impl StoreFile {
         let origin = base.origin().ascii_serialization();
         let url = format!(
             "{origin}/folder/{}?dcPath={}&dsName={}",
-            encode(path.trim_start(), b"/"),
-            encode(datacenter, b"/"),
-            encode(store, b"")
+            utf8_percent_encode(path.trim_start(), PATH),
+            utf8_percent_encode(datacenter, PATH),
+            utf8_percent_encode(store, NAME)
         );
         Ok(Self { client: client.clone(), url, name: name.to_owned() })
     }
@@ -284,19 +290,6 @@ pub(super) async fn datacenter_of(client: &Client, start: MoRef) -> Result<Strin
     Ok(path.join("/"))
 }
 
-/// Text as a part of a URL; bytes of `kept` stay as they are.
-fn encode(text: &str, kept: &[u8]) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,6 +314,6 @@ mod tests {
         ] {
             assert_eq!(flat_name(wrong).unwrap_err().kind(), ErrorKind::Unsupported);
         }
-        assert_eq!(encode("a b/ü&c", b"/"), "a%20b/%C3%BC%26c");
+        assert_eq!(utf8_percent_encode("a b/ü&c", PATH).to_string(), "a%20b/%C3%BC%26c");
     }
 }

@@ -1,5 +1,7 @@
 //! Which machines there are.
 
+use std::collections::HashSet;
+
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::mpsc;
@@ -9,7 +11,7 @@ use super::names::{Names, View, find_by_path};
 use super::property::{Object, property_spec};
 use super::record::{PATHS, record};
 use super::soap::{Body, MoRef};
-use super::stream::page_options;
+use super::stream::{Take, page_options};
 use crate::error::{Error, Result};
 use crate::vm::{Vm, VmFilter, VmId};
 
@@ -62,20 +64,41 @@ async fn send_all(client: &Client, filter: VmFilter, send: mpsc::Sender<Result<V
     each_machine(client, &place, &PATHS, Box::new(take)).await
 }
 
-/// Hands the machines below `place` to `take`.
+/// Hands each machine below `place` to `take`, once. A login that ends on the way is renewed, and
+/// what was handed over already is left out.
 pub(super) async fn each_machine(
     client: &Client,
     place: &MoRef,
     paths: &[&str],
-    take: super::stream::Take,
+    take: Take,
 ) -> Result<()> {
     let content = client.content().await?;
-    let view = View::new(client, place, &[MACHINE]).await?;
-    let body = property_spec(Body::new().open("specSet", None), MACHINE, paths);
-    let body = page_options(view.select(body).close("specSet"));
-    let done = client.each(&content.property_collector, body, take).await;
-    view.destroy().await;
-    done
+    let mut turns = client.turns();
+    let mut take = each_once(take);
+    loop {
+        let view = View::new(client, place, &[MACHINE]).await?;
+        let body = property_spec(Body::new().open("specSet", None), MACHINE, paths);
+        let body = page_options(view.select(body).close("specSet"));
+        let cookie = turns.cookie().await?;
+        let read = client.each(&content.property_collector, body, &cookie, take).await;
+        view.destroy().await;
+        let read = read?;
+        match read.failure {
+            None => return Ok(()),
+            Some(error) => turns.look_again(cookie, error)?,
+        }
+        take = read.take;
+    }
+}
+
+/// Leaves out objects that were taken already. What is remembered of each is its identifier, some
+/// dozens of bytes.
+fn each_once(mut take: Take) -> Take {
+    let mut taken = HashSet::new();
+    Box::new(move |object: Object| match taken.insert(object.id.value.clone()) {
+        true => take(object),
+        false => Ok(true),
+    })
 }
 
 /// What a list is confined to: a place named by its path, the context's datacenter, all.

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::client::Client;
 use super::fault::{Fault, fault_of};
+use super::property::Properties;
 use super::soap::{Body, MoRef, Value};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result, ResultExt, one_line};
@@ -335,30 +336,21 @@ pub(super) fn of_name(id: &str) -> MoRef {
 
 /// Waits until the lease is ready; answers what it offers.
 async fn ready(client: &Client, id: &MoRef, cancel: &Cancel) -> Result<Value> {
-    let mut wait = LOOKS.0;
-    loop {
-        let properties = client.properties(id, &["state", "info", "error"]).await?;
-        match properties.str("state") {
-            Some("ready") => {
-                return properties.get("info").cloned().ok_or_else(|| {
-                    Error::new(ErrorKind::Protocol, "the export lease offers nothing")
-                });
-            }
-            Some("initializing") | None => {}
-            Some(state) => {
-                let doing = "the export lease did not become ready";
-                return Err(match properties.get("error") {
-                    Some(fault) => Fault::of_method(fault).into_error(doing),
-                    None => Error::new(ErrorKind::Unavailable, format!("{doing}: it is {state}")),
-                });
-            }
+    let see = |properties: &Properties| match properties.str("state") {
+        Some("ready") => {
+            let nothing = || Error::new(ErrorKind::Protocol, "the export lease offers nothing");
+            properties.get("info").cloned().ok_or_else(nothing).map(Some)
         }
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = cancel.cancelled() => cancel.check()?,
+        Some("initializing") | None => Ok(None),
+        Some(state) => {
+            let doing = "the export lease did not become ready";
+            Err(match properties.get("error") {
+                Some(fault) => Fault::of_method(fault).into_error(doing),
+                None => Error::new(ErrorKind::Unavailable, format!("{doing}: it is {state}")),
+            })
         }
-        wait = (wait * 2).min(LOOKS.1);
-    }
+    };
+    client.watch(id, &["state", "info", "error"], LOOKS, cancel, see).await
 }
 
 fn offer(device: &Value) -> Option<Offer> {

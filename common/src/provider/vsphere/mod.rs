@@ -82,12 +82,7 @@ impl Provider for Vsphere {
     }
 
     async fn resolve(&self, reference: &str) -> Result<VmId> {
-        match resolve::resolve(&self.client, reference).await {
-            Err(error) if fault::is_lost_view(&error) => {
-                resolve::resolve(&self.client, reference).await
-            }
-            other => other,
-        }
+        resolve::resolve(&self.client, reference).await
     }
 
     fn list(&self, filter: VmFilter) -> BoxStream<'_, Result<Vm>> {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::client::Client;
-use super::property::{Properties, property_spec};
+use super::client::{Client, ServiceContent};
+use super::property::{Object, Properties, property_spec};
 use super::soap::{Body, MoRef, Value};
 use super::stream::page_options;
 use crate::error::Result;
@@ -42,16 +42,9 @@ impl Names {
     /// Those of a call.
     pub async fn read(client: &Client) -> Result<Self> {
         let content = client.content().await?;
-        let view = View::new(client, &content.root_folder, &KINDS.map(|(kind, _)| kind)).await?;
-        let mut body = Body::new().open("specSet", None);
-        for (kind, paths) in KINDS {
-            body = property_spec(body, kind, paths);
-        }
-        let body = page_options(view.select(body).close("specSet"));
-        let found = client.read_all(&content.property_collector, body).await;
-        view.destroy().await;
+        let found = Self::read_objects(client, &content).await?;
         let mut names = HashMap::new();
-        for object in found? {
+        for object in found {
             let properties = &object.properties;
             let reference = |path: &str| properties.reference(path).map(|parent| parent.value);
             let named = Named {
@@ -64,6 +57,25 @@ impl Names {
         let root = Named { kind: "Folder".to_owned(), name: String::new(), parent: None };
         names.insert(content.root_folder.value.clone(), root);
         Ok(Self(names))
+    }
+
+    async fn read_objects(client: &Client, content: &ServiceContent) -> Result<Vec<Object>> {
+        let mut turns = client.turns();
+        loop {
+            let view = View::new(client, &content.root_folder, &KINDS.map(|it| it.0)).await?;
+            let mut body = Body::new().open("specSet", None);
+            for (kind, paths) in KINDS {
+                body = property_spec(body, kind, paths);
+            }
+            let body = page_options(view.select(body).close("specSet"));
+            let cookie = turns.cookie().await?;
+            let found = client.read_pages(&cookie, &content.property_collector, &body).await;
+            view.destroy().await;
+            match found {
+                Err(error) => turns.look_again(cookie, error)?,
+                found => return found,
+            }
+        }
     }
 
     /// The name of an object.

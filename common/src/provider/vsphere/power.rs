@@ -24,10 +24,8 @@ impl Power for Vsphere {
         let vm = MoRef::new(MACHINE, &vm.0);
         let done = switch(self.client(), &vm, "PowerOnVM_Task", "poweredOn", cancel).await?;
         if ready {
-            let running = |guest: &Properties| {
-                guest.str("guest.toolsRunningStatus") == Some("guestToolsRunning")
-            };
-            wait_until(self.client(), &vm, "guest.toolsRunningStatus", running, cancel).await?;
+            let path = "guest.toolsRunningStatus";
+            wait_for(self.client(), &vm, (path, "guestToolsRunning"), cancel).await?;
         }
         Ok(done)
     }
@@ -93,28 +91,19 @@ pub(super) async fn shut_down(client: &Client, vm: &MoRef, cancel: &Cancel) -> R
             return Err(error);
         }
     }
-    let off = |vm: &Properties| vm.str("runtime.powerState") == Some("poweredOff");
-    wait_until(client, vm, "runtime.powerState", off, cancel).await?;
+    wait_for(client, vm, ("runtime.powerState", "poweredOff"), cancel).await?;
     Ok(Switched::Done)
 }
 
-/// Looks at a property until it is as wanted.
-async fn wait_until(
+/// Waits until a property has a value.
+async fn wait_for(
     client: &Client,
     vm: &MoRef,
-    path: &str,
-    wanted: impl Fn(&Properties) -> bool,
+    (path, wanted): (&str, &str),
     cancel: &Cancel,
 ) -> Result<()> {
-    let mut wait = LOOKS.0;
-    while !wanted(&client.properties(vm, &[path]).await?) {
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = cancel.cancelled() => cancel.check()?,
-        }
-        wait = (wait * 2).min(LOOKS.1);
-    }
-    Ok(())
+    let see = |vm: &Properties| Ok((vm.str(path) == Some(wanted)).then_some(()));
+    client.watch(vm, &[path], LOOKS, cancel, see).await
 }
 
 fn is(error: &Error, kind: &str) -> bool {

@@ -1,10 +1,13 @@
 //! The property collector: what objects say about themselves.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::client::Client;
-use super::fault::{Fault, is_logged_out};
-use super::soap::{Body, MoRef, Value};
+use super::fault::Fault;
+use super::soap::{Body, MoRef, Value, flag, number};
+use crate::cancel::Cancel;
+use crate::config::Secret;
 use crate::error::{Error, Result};
 
 /// Properties of one object: the path asked for, and the value.
@@ -24,16 +27,12 @@ impl Properties {
 
     /// A property that is a number.
     pub fn number<N: std::str::FromStr>(&self, path: &str) -> Option<N> {
-        self.str(path)?.trim().parse().ok()
+        number(self.str(path)?)
     }
 
     /// A property that is true or false.
     pub fn flag(&self, path: &str) -> Option<bool> {
-        match self.str(path)?.trim() {
-            "true" | "1" => Some(true),
-            "false" | "0" => Some(false),
-            _ => None,
-        }
+        flag(self.str(path)?)
     }
 
     /// A property that refers to an object.
@@ -105,6 +104,33 @@ impl Client {
         })
     }
 
+    /// Looks at properties of an object until `see` makes something of them. `looks` are the first
+    /// and the longest wait between two looks.
+    ///
+    /// # Errors
+    /// What `see` answers; `Interrupted` or `TimedOut` when asked to stop; those of
+    /// [`Client::properties`].
+    pub(super) async fn watch<T>(
+        &self,
+        object: &MoRef,
+        paths: &[&str],
+        looks: (Duration, Duration),
+        cancel: &Cancel,
+        see: impl Fn(&Properties) -> Result<Option<T>>,
+    ) -> Result<T> {
+        let mut wait = looks.0;
+        loop {
+            if let Some(seen) = see(&self.properties(object, paths).await?)? {
+                return Ok(seen);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = cancel.cancelled() => cancel.check()?,
+            }
+            wait = (wait * 2).min(looks.1);
+        }
+    }
+
     /// Properties of several objects of one type. Those that are gone are left out by some
     /// servers and an error on others.
     ///
@@ -123,20 +149,26 @@ impl Client {
 
     /// Reads all pages of a retrieval. What is missing for want of a login renews that and
     /// reads from the start.
-    pub(super) async fn read_all(&self, collector: &MoRef, body: Body) -> Result<Vec<Object>> {
-        let cookie = self.cookie(None).await?;
-        match self.read_pages(collector, body.clone()).await {
-            Err(error) if is_logged_out(&error) => {
-                self.cookie(Some(&cookie)).await?;
-                self.read_pages(collector, body).await
+    async fn read_all(&self, collector: &MoRef, body: Body) -> Result<Vec<Object>> {
+        let mut turns = self.turns();
+        loop {
+            let cookie = turns.cookie().await?;
+            match self.read_pages(&cookie, collector, &body).await {
+                Err(error) => turns.renew(cookie, error)?,
+                found => return found,
             }
-            other => other,
         }
     }
 
-    async fn read_pages(&self, collector: &MoRef, body: Body) -> Result<Vec<Object>> {
+    /// Reads all pages of a retrieval with a login that may turn out to have ended.
+    pub(super) async fn read_pages(
+        &self,
+        cookie: &Secret,
+        collector: &MoRef,
+        body: &Body,
+    ) -> Result<Vec<Object>> {
         let mut found = Vec::new();
-        let mut reply = self.call("RetrievePropertiesEx", collector, body).await?;
+        let mut reply = self.call_as(cookie, "RetrievePropertiesEx", collector, body).await?;
         while let Some(page) = reply.into_value() {
             let mut token = None;
             for child in page.children {
@@ -148,7 +180,7 @@ impl Client {
             }
             let Some(token) = token else { break };
             let body = Body::new().text("token", token);
-            reply = self.call("ContinueRetrievePropertiesEx", collector, body).await?;
+            reply = self.call_as(cookie, "ContinueRetrievePropertiesEx", collector, &body).await?;
         }
         Ok(found)
     }

@@ -59,13 +59,6 @@ impl Body {
         self
     }
 
-    /// An element with text and a type, where the API takes any.
-    #[must_use]
-    pub fn typed(mut self, name: &str, xsi_type: &str, value: impl Display) -> Self {
-        self.leaf(name, &format!(" xsi:type=\"{xsi_type}\""), &value.to_string());
-        self
-    }
-
     /// An element that refers to an object.
     #[must_use]
     pub fn reference(mut self, name: &str, object: &MoRef) -> Self {
@@ -167,16 +160,12 @@ impl Value {
 
     /// The number at a path; `None` where there is none or it does not fit.
     pub fn number<N: std::str::FromStr>(&self, path: &str) -> Option<N> {
-        self.str(path)?.trim().parse().ok()
+        number(self.str(path)?)
     }
 
     /// The truth value at a path.
     pub fn flag(&self, path: &str) -> Option<bool> {
-        match self.str(path)?.trim() {
-            "true" | "1" => Some(true),
-            "false" | "0" => Some(false),
-            _ => None,
-        }
+        flag(self.str(path)?)
     }
 
     /// The object that this refers to.
@@ -185,14 +174,23 @@ impl Value {
         (!self.text.is_empty()).then(|| MoRef::new(kind, &self.text))
     }
 
-    /// The objects that an array of references names.
-    pub fn references(&self) -> impl Iterator<Item = MoRef> {
-        self.children.iter().filter_map(Self::reference)
-    }
-
     /// Whether the server says that this is a `kind`.
     pub fn is(&self, kind: &str) -> bool {
         self.kind.as_deref() == Some(kind)
+    }
+}
+
+/// A number as XML Schema writes it.
+pub(super) fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
+    text.trim().parse().ok()
+}
+
+/// A truth value as XML Schema writes it.
+pub(super) fn flag(text: &str) -> Option<bool> {
+    match text.trim() {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
     }
 }
 

@@ -9,7 +9,7 @@ use quick_xml::events::Event;
 use tokio::sync::mpsc;
 
 use super::client::Client;
-use super::fault::{Fault, is_logged_out};
+use super::fault::Fault;
 use super::property::Object;
 use super::soap::{Body, MoRef, Tree, Value, not_soap};
 use crate::config::Secret;
@@ -32,58 +32,32 @@ pub(super) fn page_options(body: Body) -> Body {
 /// Takes each object of a retrieval; false for no more.
 pub(super) type Take = Box<dyn FnMut(Object) -> Result<bool> + Send>;
 
-/// What a page ended with.
-struct Page {
-    take: Take,
-    /// Objects on it.
-    seen: usize,
+/// What reading pages ended with.
+pub(super) struct Page {
+    /// To go on with.
+    pub take: Take,
+    /// Why it ended before its end.
+    pub failure: Option<Error>,
     /// What asks for the next one.
     token: Option<String>,
     /// Whether no more are wanted.
     enough: bool,
-    /// Why it ended before its end.
-    failure: Option<Error>,
 }
 
 impl Client {
-    /// Hands every object of a retrieval to `take`, on a thread that may block. A login that
-    /// turns out to have ended is renewed as long as no object was handed over.
+    /// Hands every object of a retrieval to `take`, on a thread that may block, with a login that
+    /// may turn out to have ended.
     ///
     /// # Errors
-    /// Those of a call, and what `take` says.
-    pub(super) async fn each(&self, collector: &MoRef, body: Body, take: Take) -> Result<()> {
-        let mut cookie = self.cookie(None).await?;
-        let mut take = take;
-        let mut renewed = false;
-        loop {
-            let first = ("RetrievePropertiesEx", body.clone());
-            let page = self.pages(collector, first, &cookie, take).await?;
-            match page.failure {
-                None => return Ok(()),
-                Some(error) if is_logged_out(&error) && page.seen == 0 && !renewed => {
-                    cookie = self.cookie(Some(&cookie)).await?;
-                    renewed = true;
-                    take = page.take;
-                }
-                Some(error) if is_logged_out(&error) && page.seen > 0 => {
-                    let words = "the login ended in the middle of the list";
-                    return Err(Error::new(ErrorKind::Unavailable, words)
-                        .with_source(error)
-                        .with_hint("run it again"));
-                }
-                Some(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Reads pages until the last, or until one fails.
-    async fn pages(
+    /// Those of a call; what is wrong with an answer, and what `take` says, is the failure.
+    pub(super) async fn each(
         &self,
         collector: &MoRef,
-        first: (&str, Body),
+        body: Body,
         cookie: &Secret,
         take: Take,
     ) -> Result<Page> {
+        let first = ("RetrievePropertiesEx", body);
         let mut page = self.page(collector, first, cookie, take).await?;
         while let Some(token) = page.token.take() {
             let body = Body::new().text("token", token);
@@ -92,10 +66,8 @@ impl Client {
                 let _ = self.call("CancelRetrievePropertiesEx", collector, body).await;
                 break;
             }
-            let seen = page.seen;
             let next = ("ContinueRetrievePropertiesEx", body);
             page = self.page(collector, next, cookie, page.take).await?;
-            page.seen += seen;
         }
         Ok(page)
     }
@@ -132,7 +104,7 @@ impl Client {
 
 impl Page {
     fn read(chunks: Chunks, take: Take) -> Self {
-        let mut page = Self { take, seen: 0, token: None, enough: false, failure: None };
+        let mut page = Self { take, failure: None, token: None, enough: false };
         let mut reader = NsReader::from_reader(chunks);
         if let Err(error) = page.parse(&mut reader) {
             page.failure = Some(reader.get_mut().error.take().unwrap_or(error));
@@ -165,7 +137,6 @@ impl Page {
                 Some(value) if value.name == "objects" => {
                     tree.forget();
                     let object = Object::read(value)?;
-                    self.seen += 1;
                     if !(self.take)(object)? {
                         self.enough = true;
                         return Ok(());

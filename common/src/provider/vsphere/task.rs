@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::fault::Fault;
+use super::property::Properties;
 use super::soap::{MoRef, Value};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,30 +19,23 @@ impl Client {
     /// The fault that it failed with, by its kind; `Interrupted` or `TimedOut` when asked to stop
     /// (the task goes on); those of a call.
     pub async fn wait_task(&self, task: &MoRef, cancel: &Cancel) -> Result<Value> {
-        let mut wait = LOOKS.0;
-        loop {
-            let properties = self.properties(task, &["info"]).await?;
+        let see = |properties: &Properties| {
             let info = properties.get("info").ok_or_else(|| {
                 Error::new(ErrorKind::Protocol, "the task tells nothing about itself")
                     .with_subject(task.to_string())
             })?;
             match info.str("state") {
-                Some("success") => return Ok(info.child("result").cloned().unwrap_or_default()),
+                Some("success") => Ok(Some(info.child("result").cloned().unwrap_or_default())),
                 Some("error") => {
                     let name = info.str("descriptionId").or(info.str("name")).unwrap_or("the task");
-                    let fault = info.child("error").map(Fault::of_method);
-                    return Err(match fault {
+                    Err(match info.child("error").map(Fault::of_method) {
                         Some(fault) => fault.into_error(format!("{name} failed")),
                         None => Error::new(ErrorKind::Protocol, format!("{name} failed")),
-                    });
+                    })
                 }
-                _ => {}
+                _ => Ok(None),
             }
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = cancel.cancelled() => cancel.check()?,
-            }
-            wait = (wait * 2).min(LOOKS.1);
-        }
+        };
+        self.watch(task, &["info"], LOOKS, cancel, see).await
     }
 }

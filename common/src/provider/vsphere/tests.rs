@@ -158,11 +158,34 @@ async fn a_login_that_never_holds_is_a_failure_and_no_empty_list() {
     let found = fake.list().await;
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].as_ref().unwrap_err().kind(), ErrorKind::Auth);
-    // In the middle of a list there is no way back.
+    assert_eq!(fake.count("Login"), 5, "it is not tried without end");
+    // What was told before stays told, once.
     let fake = listing(|_, _| page(&format!("{}{}", machine("vm-1"), missing("NotAuthenticated"))));
     let found = fake.list().await;
     assert_eq!(found.len(), 2);
-    assert_eq!(found[1].as_ref().unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(found[1].as_ref().unwrap_err().kind(), ErrorKind::Auth);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_outlives_logins_and_views_and_names_no_machine_twice() {
+    let all = || format!("{}{}{}", machine("vm-1"), machine("vm-2"), machine("vm-3"));
+    let gone = || {
+        let detail = "<detail><F x:type=\"ManagedObjectNotFound\"><obj type=\"ContainerView\">v\
+                      </obj></F></detail>";
+        (500, format!("<e:Fault><faultcode>c</faultcode><faultstring/>{detail}</e:Fault>"))
+    };
+    let fake = listing(move |_, number| match number {
+        1 => page(&format!("{}{}", machine("vm-1"), missing("NotAuthenticated"))),
+        2 => gone(),
+        3 => fault("NotAuthenticated"),
+        4 => {
+            page(&format!("{}{}{}", machine("vm-2"), machine("vm-1"), missing("NotAuthenticated")))
+        }
+        _ => page(&all()),
+    });
+    let names: Vec<_> = fake.list().await.into_iter().map(|vm| vm.unwrap().name).collect();
+    assert_eq!(names, ["vm-1", "vm-2", "vm-3"]);
+    assert_eq!((fake.count("Login"), fake.count("CreateContainerView")), (4, 6));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper_common::image::ReadAt;
 use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::inventory::DATASTORE;
 use super::machine::{Machine, Power};
@@ -21,37 +22,18 @@ pub fn nvram() -> Bytes {
     bytes.into()
 }
 
+/// What is escaped in a part of an address: all but the unreserved characters of RFC 3986.
+const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// A part of an address, percent-encoded.
 pub fn encode(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let one = |byte: u8| match plain(byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    };
-    text.bytes().map(one).collect()
+    utf8_percent_encode(text, NAME).to_string()
 }
 
 /// The reverse of [`encode`]; a plus is a space where `form`.
 pub fn decode(text: &str, form: bool) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' if form => b' ',
-            b'%' => {
-                let ahead = rest.clone().take(2).map(char::from).collect::<String>();
-                match u8::from_str_radix(&ahead, 16) {
-                    Ok(byte) if ahead.len() == 2 => {
-                        rest.nth(1);
-                        byte
-                    }
-                    _ => b'%',
-                }
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    let text = if form { text.replace('+', " ") } else { text.to_owned() };
+    percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
 /// A file that can be sent.
