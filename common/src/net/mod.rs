@@ -12,6 +12,6 @@ mod tls;
 pub use reqwest::Url;
 
 pub use self::http::{Http, Request, Response};
-pub use self::retry::retry;
+pub use self::retry::{retry, varied};
 pub use self::thumbprint::Thumbprint;
 pub use self::tls::Trust;

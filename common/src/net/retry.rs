@@ -39,7 +39,7 @@ where
 }
 
 /// `wait` or up to a half longer: never shorter than what a server asked for.
-fn varied(wait: Duration) -> Duration {
+pub fn varied(wait: Duration) -> Duration {
     // The seeds of hash maps are random enough to tell clients apart.
     let random = RandomState::new().build_hasher().finish() % 512;
     wait + wait.mul_f64(random as f64 / 1024.0)

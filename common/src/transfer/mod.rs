@@ -23,6 +23,7 @@ mod package;
 mod pass;
 mod pool;
 mod read;
+mod refetch;
 mod resume;
 mod sum;
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use std::io::{BufRead, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -15,21 +17,17 @@ use super::copy::CopyDone;
 use super::disk::blocking;
 use super::engine::Engine;
 use super::read::opened_stream_extents;
+use super::refetch::{Batch, Feed, Passing};
 use super::sum::{FileSum, SumKind, Summer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::vmdk::{StreamCheck, StreamFacts, open_buffered};
 use crate::image::{StreamImage, WriteOp};
 use crate::progress::DiskProgress;
-use crate::provider::{ByteStream, ExtentStream, Wire};
+use crate::provider::{ExtentStream, Wire};
 use crate::sink::Sink;
 
-/// Bytes that are handed from one thread to the next at once. What arrives comes in pieces of a
-/// TLS record, which are too small to wake a thread for each.
-const BATCH: usize = 256 << 10;
 /// Batches that wait at the most.
 const QUEUE: usize = 6;
-
-type Batch = Vec<Bytes>;
 
 /// What a disk on the wire was said to be.
 #[derive(Debug, Clone)]
@@ -47,28 +45,43 @@ pub fn wire_extents(wire: Arc<dyn Wire>, disk: WireDisk, from: u64) -> ExtentStr
 }
 
 async fn extents_of(wire: Arc<dyn Wire>, disk: WireDisk, from: u64) -> Result<ExtentStream> {
-    let body = wire.open().await?;
     let (to_reader, reader) = mpsc::channel(QUEUE);
     let (to_sum, summed) = mpsc::channel(QUEUE);
+    let feed = Feed::open(wire.clone(), to_sum.clone()).await?;
     let kind = wire.sum_kind();
     let sum = tokio::task::spawn_blocking(move || sum_up(summed, kind));
-    tokio::spawn(pump(body, to_reader, to_sum));
+    tokio::spawn(pump(feed, to_reader, to_sum));
+    let ended = Arc::new(AtomicBool::new(false));
+    let at_end = ended.clone();
     let open = move || {
-        let image = open_buffered(Box::new(WireReader::new(reader)))?;
+        let image = open_buffered(Box::new(WireReader::new(reader, ended)))?;
         disk.check(image.as_ref())?;
         Ok(image)
     };
-    let told = wire.clone();
-    let extents = opened_stream_extents(open, from).inspect_ok(move |batch| {
-        if let Some(last) = batch.last() {
-            told.reached(last.range.end);
-        }
-    });
+    let (told, lives) = (wire.clone(), wire.clone());
+    let extents = opened_stream_extents(open, from)
+        .inspect_ok(move |batch| {
+            if let Some(last) = batch.last() {
+                told.reached(last.range.end);
+            }
+        })
+        .map_err(move |error| match at_end.load(Ordering::Acquire) {
+            true => perhaps_short(error, lives.as_ref()),
+            false => error,
+        });
     let verdict = stream::once(async move {
         let (size, sum) = sum.await.map_err(panicked)?;
         wire.check(size, sum.as_ref()).await.map(|()| Vec::new())
     });
     Ok(extents.chain(verdict).boxed())
+}
+
+/// What was found wrong at the end may be for want of the rest: all of it may be asked for anew.
+fn perhaps_short(error: Error, wire: &dyn Wire) -> Error {
+    match error.kind() {
+        ErrorKind::Integrity if wire.alive() => error.with_retry_after(Duration::ZERO),
+        _ => error,
+    }
 }
 
 impl WireDisk {
@@ -95,19 +108,19 @@ impl WireDisk {
 
 /// Takes bytes as they come and hands them on in batches until the transfer ends or nobody reads.
 async fn pump(
-    mut body: ByteStream,
+    mut feed: Feed,
     to_reader: mpsc::Sender<Result<Batch>>,
-    to_sum: mpsc::Sender<Batch>,
+    to_sum: mpsc::Sender<Passing>,
 ) {
     loop {
         let gathered = tokio::select! {
-            gathered = gather(&mut body) => gathered,
+            gathered = feed.next() => gathered,
             () = to_reader.closed() => return,
         };
         let ended = match gathered {
             Ok((batch, ended)) => {
                 let sent = batch.is_empty()
-                    || to_sum.send(batch.clone()).await.is_ok()
+                    || to_sum.send(Passing::Bytes(batch.clone())).await.is_ok()
                         && to_reader.send(Ok(batch)).await.is_ok();
                 !sent || ended
             }
@@ -123,34 +136,27 @@ async fn pump(
     }
 }
 
-/// The next batch, and whether the transfer ended with it.
-async fn gather(body: &mut ByteStream) -> Result<(Batch, bool)> {
-    let (mut batch, mut len) = (Vec::new(), 0);
-    while len < BATCH {
-        match body.next().await {
-            Some(Ok(bytes)) if bytes.is_empty() => {}
-            Some(Ok(bytes)) => {
-                len += bytes.len();
-                batch.push(bytes);
-            }
-            Some(Err(error)) => return Err(error),
-            None => return Ok((batch, true)),
+fn sum_up(mut queue: mpsc::Receiver<Passing>, kind: Option<SumKind>) -> (u64, Option<FileSum>) {
+    let (mut size, mut sums) = (0, kind.map(Summer::new).into_iter().collect::<Vec<_>>());
+    while let Some(passing) = queue.blocking_recv() {
+        match passing {
+            Passing::Bytes(batch) => size += add(&batch, &mut sums),
+            Passing::SumSoFar(kind, tell) => drop(tell.send(so_far(&sums, kind))),
         }
     }
-    Ok((batch, false))
+    (size, sums.pop().map(Summer::finish))
 }
 
-fn sum_up(mut queue: mpsc::Receiver<Batch>, kind: Option<SumKind>) -> (u64, Option<FileSum>) {
-    let (mut size, mut sum) = (0, kind.map(Summer::new));
-    while let Some(batch) = queue.blocking_recv() {
-        for bytes in &batch {
-            size += bytes.len() as u64;
-            if let Some(sum) = &mut sum {
-                sum.update(bytes);
-            }
-        }
+/// Takes a batch into checksums; answers with its length.
+fn add(batch: &Batch, sums: &mut [Summer]) -> u64 {
+    for bytes in batch {
+        sums.iter_mut().for_each(|sum| sum.update(bytes));
     }
-    (size, sum.map(Summer::finish))
+    batch.iter().map(|bytes| bytes.len() as u64).sum()
+}
+
+fn so_far(sums: &[Summer], kind: SumKind) -> Option<FileSum> {
+    sums.iter().find(|sum| sum.kind() == kind).map(|sum| sum.clone().finish())
 }
 
 /// What a thread reads from a server. The end of the transfer is the end of the file.
@@ -158,11 +164,13 @@ struct WireReader {
     queue: mpsc::Receiver<Result<Batch>>,
     batch: std::vec::IntoIter<Bytes>,
     front: Bytes,
+    /// Set once the end was met.
+    ended: Arc<AtomicBool>,
 }
 
 impl WireReader {
-    fn new(queue: mpsc::Receiver<Result<Batch>>) -> Self {
-        Self { queue, batch: Vec::new().into_iter(), front: Bytes::new() }
+    fn new(queue: mpsc::Receiver<Result<Batch>>, ended: Arc<AtomicBool>) -> Self {
+        Self { queue, batch: Vec::new().into_iter(), front: Bytes::new(), ended }
     }
 }
 
@@ -176,7 +184,10 @@ impl BufRead for WireReader {
             match self.queue.blocking_recv() {
                 Some(Ok(batch)) => self.batch = batch.into_iter(),
                 Some(Err(error)) => return Err(std::io::Error::other(error)),
-                None => break,
+                None => {
+                    self.ended.store(true, Ordering::Release);
+                    break;
+                }
             }
         }
         Ok(&self.front)
@@ -213,23 +224,24 @@ impl Engine {
         mut kinds: Vec<SumKind>,
         progress: Arc<dyn DiskProgress>,
     ) -> Result<(CopyDone, StreamFacts)> {
-        let mut body = wire.open().await?;
+        let (to_look, queue) = mpsc::channel(QUEUE);
+        let mut feed = Feed::open(wire.clone(), to_look.clone()).await?;
         let offered = wire.sum_kind();
         kinds.extend(offered.filter(|kind| !kinds.contains(kind)));
-        let (to_look, queue) = mpsc::channel(QUEUE);
         let look = Look { wire: wire.clone(), progress, kinds };
         let look = tokio::task::spawn_blocking(move || look.run(queue));
         let (to_sink, queue) = mpsc::channel(QUEUE);
         let write = tokio::task::spawn_blocking(move || write(queue, sink.as_ref()));
-        let fed = self.feed_wire(&mut body, &to_look, &to_sink).await;
-        drop((body, to_look, to_sink));
+        let fed = self.feed_wire(&mut feed, &to_look, &to_sink).await;
+        drop((feed, to_look, to_sink));
         let (looked, written) = (join(look).await, join(write).await);
         fed?;
         let size = written?;
         let Looked { check, sums } = looked?;
+        let lives = wire.clone();
         let (facts, sums) = blocking(move || {
             let sums: Vec<_> = sums.into_iter().map(Summer::finish).collect();
-            Ok((check.finish()?, sums))
+            Ok((check.finish().map_err(|error| perhaps_short(error.into(), lives.as_ref()))?, sums))
         })
         .await?;
         disk.check_capacity(facts.capacity)?;
@@ -240,15 +252,15 @@ impl Engine {
 
     async fn feed_wire(
         &self,
-        body: &mut ByteStream,
-        to_look: &mpsc::Sender<Batch>,
+        feed: &mut Feed,
+        to_look: &mpsc::Sender<Passing>,
         to_sink: &mpsc::Sender<Batch>,
     ) -> Result<()> {
         loop {
             let (batch, ended) = tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return self.cancel.check(),
-                gathered = gather(body) => gathered?,
+                gathered = feed.next() => gathered?,
             };
             if let Some(limit) = &self.limit {
                 let len: usize = batch.iter().map(Bytes::len).sum();
@@ -259,7 +271,8 @@ impl Engine {
             }
             // Who does not listen any more has failed, and says why when it is joined.
             let sent = batch.is_empty()
-                || to_look.send(batch.clone()).await.is_ok() && to_sink.send(batch).await.is_ok();
+                || to_look.send(Passing::Bytes(batch.clone())).await.is_ok()
+                    && to_sink.send(batch).await.is_ok();
             if !sent || ended {
                 return Ok(());
             }
@@ -280,16 +293,19 @@ struct Looked {
 }
 
 impl Look {
-    fn run(self, mut queue: mpsc::Receiver<Batch>) -> Result<Looked> {
+    fn run(self, mut queue: mpsc::Receiver<Passing>) -> Result<Looked> {
         let mut check = StreamCheck::new();
         let mut sums: Vec<_> = self.kinds.iter().map(|kind| Summer::new(*kind)).collect();
-        while let Some(batch) = queue.blocking_recv() {
-            let mut len = 0;
-            for bytes in &batch {
-                check.push(bytes)?;
-                sums.iter_mut().for_each(|sum| sum.update(bytes));
-                len += bytes.len() as u64;
-            }
+        while let Some(passing) = queue.blocking_recv() {
+            let batch = match passing {
+                Passing::Bytes(batch) => batch,
+                Passing::SumSoFar(kind, tell) => {
+                    drop(tell.send(so_far(&sums, kind)));
+                    continue;
+                }
+            };
+            batch.iter().try_for_each(|bytes| check.push(bytes))?;
+            let len = add(&batch, &mut sums);
             self.wire.reached(check.position());
             self.progress.advance(check.position(), len, len);
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use futures::StreamExt;
 use hyper_common::cancel::Cancel;
-use hyper_common::error::{Error, Result, ResultExt};
+use hyper_common::error::{Error, ErrorKind, Result, ResultExt, one_line};
 use hyper_common::fs::Target as Place;
 use hyper_common::history::{ArtifactEntry, Outcome};
 use hyper_common::progress::{Phase, Reporter};
@@ -29,6 +29,12 @@ use crate::taken::taken;
 
 /// Disks of one machine at once.
 const DISKS_AT_ONCE: usize = 4;
+
+/// Whether a disk came damaged in a way that it may not the next time: a stream that broke off and
+/// cannot be gone on with.
+fn may_begin_anew(error: &Error) -> bool {
+    error.kind() == ErrorKind::Integrity && error.retry_after().is_some()
+}
 
 /// What all machines of a run share.
 pub struct Shared {
@@ -63,7 +69,9 @@ impl Shared {
     pub async fn export(&self, wanted: &Wanted) -> Result<Done> {
         let provider = registry::open(&wanted.context)?;
         let id = match &wanted.name {
-            Name::Reference(reference) => provider.resolve(reference).await?,
+            Name::Reference(reference) => {
+                self.cancel.unless_cancelled(provider.resolve(reference)).await?
+            }
             Name::Id(id) => id.clone(),
         };
         let export = provider.export().ok_or_else(|| {
@@ -316,12 +324,14 @@ impl Shared {
             }
         };
         let label = format!("{}/{}", plan.machine.name, disk.info.id);
-        let progress = self.reporter.disk(&label, disk.plan.options.capacity);
-        let from = image_source(source, disk);
-        let written = match &disk.whole {
-            None => self.engine.write_image(&from, &disk.plan, to, progress).await?,
-            Some(whole) => self.engine.copy_image(&from, &disk.plan, whole, to, progress).await?,
-        };
+        let mut written = self.copy_once(source, disk, &to, &label).await;
+        if let (Err(error), Destination::File(_)) = (&written, &to)
+            && may_begin_anew(error)
+        {
+            self.reporter.note(&format!("{label}: {}; it is begun anew", one_line(error)));
+            written = self.copy_once(source, disk, &to, &label).await;
+        }
+        let written = written?;
         self.tell(&label, disk, &written);
         Ok(written)
     }
@@ -336,6 +346,23 @@ impl Shared {
         }
         for finding in &written.findings {
             self.reporter.warn(&format!("{label}: {finding}"));
+        }
+    }
+
+    async fn copy_once(
+        &self,
+        source: &dyn ExportSource,
+        disk: &PlannedDisk,
+        to: &Destination,
+        label: &str,
+    ) -> Result<WrittenImage> {
+        let progress = self.reporter.disk(label, disk.plan.options.capacity);
+        let from = image_source(source, disk);
+        match &disk.whole {
+            None => self.engine.write_image(&from, &disk.plan, to.clone(), progress).await,
+            Some(whole) => {
+                self.engine.copy_image(&from, &disk.plan, whole, to.clone(), progress).await
+            }
         }
     }
 

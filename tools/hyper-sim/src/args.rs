@@ -112,10 +112,11 @@ pub struct VsphereArgs {
 
     /// Let something go wrong: op=OP,object=TEXT,skip=N,max=N and what happens
     ///
-    /// OP is a SOAP method, nfc or folder; without it the rule is for all of them. TEXT is part of
-    /// the object's id or the file's name. The first N that match pass with skip, and at most N
-    /// are hit with max. What happens: delay=TIME, status=N with retry-after=SECONDS,
-    /// fault=NAME, cut=BYTES (the connection breaks), short=BYTES (the body ends as if whole),
+    /// OP is a SOAP method, nfc, folder, or lease for becoming ready (which takes a delay alone);
+    /// without it the rule is for all of them. TEXT is part of the object's id or the file's name.
+    /// The first N that match pass with skip, and at most N are hit with max. What happens:
+    /// delay=TIME, late=TIME (a method is done and answered later), status=N with
+    /// retry-after=SECONDS, fault=NAME, cut=BYTES (the connection breaks), short=BYTES (the body ends as if whole),
     /// corrupt=BYTE, expire (the login ends), lose (all leases end), whole (a range is ignored).
     #[arg(long = "fault", value_name = "RULE")]
     pub faults: Vec<Rule>,

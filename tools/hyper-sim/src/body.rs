@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -14,6 +15,9 @@ use crate::rule::Action;
 
 /// Bytes that are read at a time.
 const PART: u64 = 1 << 20;
+
+/// How long what was sent takes to be on its way.
+const FLUSH: Duration = Duration::from_millis(100);
 
 /// A body.
 #[derive(Debug)]
@@ -115,7 +119,11 @@ pub fn send(
     let len = range.end - range.start;
     let (cut, short, corrupt) = (action.cut, action.short, action.corrupt);
     tokio::task::spawn_blocking(move || {
-        let broken = || Err(std::io::Error::other("the connection is broken as asked"));
+        let broken = || {
+            // What was sent before has to leave the buffers first: an error takes them along.
+            std::thread::sleep(FLUSH);
+            Err(std::io::Error::other("the connection is broken as asked"))
+        };
         let end = [cut, short].into_iter().flatten().min().unwrap_or(len).min(len);
         let mut at = 0;
         while at < end {

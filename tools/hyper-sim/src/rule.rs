@@ -13,6 +13,8 @@ use serde::Serialize;
 pub struct Action {
     /// Waits first.
     pub delay: Option<Duration>,
+    /// Does it and answers so much later.
+    pub late: Option<Duration>,
     /// Answers with this HTTP status and nothing else.
     pub status: Option<u16>,
     /// Says with that status how many seconds to wait.
@@ -36,7 +38,7 @@ pub struct Action {
 /// A rule: which operations, and what happens to them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Rule {
-    /// The method, `nfc` or `folder`; every operation where it is missing.
+    /// The method, `nfc`, `folder` or `lease` (which becomes ready); every operation where it is missing.
     pub op: Option<String>,
     /// Text that is in the object's id or the file's name.
     pub object: Option<String>,
@@ -58,11 +60,9 @@ impl FromStr for Rule {
             rule.set(name, value)?;
         }
         if rule.action == Action::default() {
-            return Err(
-                "it does nothing: give delay, status, fault, cut, short, corrupt, expire, \
-                        lose or whole"
-                    .to_owned(),
-            );
+            return Err("it does nothing: give delay, late, status, fault, cut, short, corrupt, \
+                        expire, lose or whole"
+                .to_owned());
         }
         if rule.action.retry_after.is_some() && rule.action.status.is_none() {
             return Err("retry-after needs a status".to_owned());
@@ -88,6 +88,7 @@ impl Rule {
             "skip" => self.skip = number()?,
             "max" => self.max = Some(number()?),
             "delay" => action.delay = Some(parse_duration(value)?),
+            "late" => action.late = Some(parse_duration(value)?),
             "status" => {
                 let status = u16::try_from(number()?).ok().filter(|it| (200..600).contains(it));
                 action.status = Some(status.ok_or_else(|| format!("{value} is no HTTP status"))?);

@@ -1,5 +1,7 @@
 //! The machines that a simulated vSphere starts with.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper_common::error::{Error, ErrorKind, Result};
@@ -8,7 +10,7 @@ use jiff::{Timestamp, ToSpan};
 use crate::request::{Generated, SAMPLE, Vsphere, generated_name};
 use crate::vsphere::disk::DiskImage;
 use crate::vsphere::inventory::Inventory;
-use crate::vsphere::machine::{Disk, Machine, Power};
+use crate::vsphere::machine::{BOOT, Disk, Machine, Power};
 
 /// The tree with all machines, and the disks that come from image files, each with a name for it.
 ///
@@ -16,17 +18,21 @@ use crate::vsphere::machine::{Disk, Machine, Power};
 /// Those of opening the image files.
 pub async fn make(request: &Vsphere) -> Result<(Inventory, Vec<(String, Arc<DiskImage>)>)> {
     let mut tree = Inventory::new(request.args.esx);
-    let mut own = Vec::new();
+    let (mut own, mut known) = (Vec::new(), HashMap::<_, Arc<DiskImage>>::new());
     for machine in &request.machines {
-        let files = machine.files.clone();
-        let opened = tokio::task::spawn_blocking(move || {
-            files.iter().map(|file| DiskImage::open(file)).collect::<Result<Vec<_>>>()
-        });
-        let failed = |error| Error::new(ErrorKind::Internal, "open a disk").with_source(error);
-        let images: Vec<_> = opened.await.map_err(failed)??.into_iter().map(Arc::new).collect();
         let Some((name, folders)) = machine.path.split_last() else { continue };
-        let title = |at: usize| format!("{name}: disk {at} of {}", images.len());
-        own.extend((1..).map(title).zip(images.iter().cloned()));
+        let mut images = Vec::new();
+        for (at, file) in (1..).zip(&machine.files) {
+            // Machines that name the same file share what is made of it.
+            if let Some(image) = known.get(file) {
+                images.push(image.clone());
+                continue;
+            }
+            let image = Arc::new(open(file.clone()).await?);
+            known.insert(file, image.clone());
+            own.push((format!("{name}: disk {at} of {}", machine.files.len()), image.clone()));
+            images.push(image);
+        }
         let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
         add(&mut tree, request, name, &folders, images);
     }
@@ -45,6 +51,11 @@ pub async fn make(request: &Vsphere) -> Result<(Inventory, Vec<(String, Arc<Disk
         }
     }
     Ok((tree, own))
+}
+
+async fn open(file: PathBuf) -> Result<DiskImage> {
+    let opened = tokio::task::spawn_blocking(move || DiskImage::open(&file)).await;
+    opened.map_err(|error| Error::new(ErrorKind::Internal, "open a disk").with_source(error))?
 }
 
 fn add(
@@ -79,7 +90,7 @@ fn add(
         tpm: efi.is_some_and(|efi| efi.tpm),
         guest: ("debian12_64Guest", "Debian GNU/Linux 12 (64-bit)"),
         power: if running { Power::On } else { Power::Off },
-        booted: running.then_some(now),
+        booted: running.then(|| now - BOOT),
         created: now.checked_sub(24.hours()).unwrap_or(now),
         disks: images.into_iter().map(disk).collect(),
         nics,

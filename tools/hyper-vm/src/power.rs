@@ -109,10 +109,7 @@ async fn one(
     action: Action,
     cancel: Cancel,
 ) -> Outcome {
-    let found = match cancel.check() {
-        Ok(()) => provider.resolve(&reference.rest).await,
-        Err(error) => Err(error),
-    };
+    let found = cancel.unless_cancelled(provider.resolve(&reference.rest)).await;
     let (id, result) = match (found, provider.power()) {
         (Ok(id), Some(power)) => {
             let result = switch(power, &id, action, &cancel).await;

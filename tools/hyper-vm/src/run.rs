@@ -30,8 +30,7 @@ async fn list(places: Vec<Reference>, filter: VmFilter, cx: &mut Context) -> Res
         let provider = registry::open(&cx.config.context(&context)?)?;
         let within = (!rest.is_empty()).then_some(rest);
         let mut vms = provider.list(VmFilter { within, ..filter.clone() });
-        while let Some(vm) = vms.next().await {
-            cx.cancel.check()?;
+        while let Some(vm) = cx.cancel.unless_cancelled(async { Ok(vms.next().await) }).await? {
             match vm {
                 Ok(vm) => list.push(&vm)?,
                 Err(error) => failures.add(error),
@@ -52,9 +51,9 @@ async fn list(places: Vec<Reference>, filter: VmFilter, cx: &mut Context) -> Res
 async fn get(vms: Vec<Reference>, cx: &mut Context) -> Result<()> {
     let mut found = Vec::new();
     for Reference { context, rest } in vms {
-        cx.cancel.check()?;
         let provider = registry::open(&cx.config.context(&context)?)?;
-        found.push(provider.get(&provider.resolve(&rest).await?).await?);
+        let vm = async { provider.get(&provider.resolve(&rest).await?).await };
+        found.push(cx.cancel.unless_cancelled(vm).await?);
     }
     match (cx.printer.format(), found.as_slice()) {
         (OutputFormat::Table, [vm]) => cx.printer.all(&facts(vm)),

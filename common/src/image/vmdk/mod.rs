@@ -33,7 +33,7 @@ pub use self::compose::flat_descriptor;
 pub use self::create::{create, max_capacity, resume};
 pub use self::open::open;
 pub use self::stream::{open_buffered, open_stream};
-pub use self::watch::{StreamCheck, StreamFacts};
+pub use self::watch::{StreamCheck, StreamFacts, ends_whole};
 
 /// Whether `head`, the first bytes of a file (64 KiB are enough), is a VMDK: a sparse extent or
 /// a text descriptor.

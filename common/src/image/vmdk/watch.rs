@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::follow::{Follower, Want};
-use super::header::{Header, SECTOR};
+use super::header::{Header, SECTOR, SPARSE_MAGIC};
 use crate::image::ImageError;
 
 /// Follows a streamOptimized VMDK that passes by in pieces of any length, without inflating it:
@@ -104,5 +104,46 @@ impl StreamCheck {
             None => 0,
         };
         Ok(StreamFacts { capacity, grains, populated_bytes: grains * unit - beyond })
+    }
+}
+
+/// Whether a stream of `len` bytes may end with `tail`, as far as that can be told without
+/// following it. One that begins with `front` and has its directory behind the grains ends with a
+/// footer and an empty marker, and perhaps with more zeros; of any other nothing can be told.
+pub fn ends_whole(front: &[u8], tail: &[u8], len: u64) -> bool {
+    let directory = front.get(56..64).unwrap_or_default();
+    if !front.starts_with(&SPARSE_MAGIC) || directory != u64::MAX.to_le_bytes() {
+        return true;
+    }
+    if !len.is_multiple_of(SECTOR) {
+        return false;
+    }
+    let sectors = tail.rchunks_exact(SECTOR as usize);
+    let empty = sectors.clone().take_while(|sector| sector.iter().all(|byte| *byte == 0)).count();
+    let mut rest = sectors.skip(empty);
+    empty > 0 && rest.next().is_none_or(|sector| sector.starts_with(&SPARSE_MAGIC))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_from_a_break() {
+        let (mut front, sector) = (vec![0; 64], |byte: u8| vec![byte; SECTOR as usize]);
+        front[..4].copy_from_slice(&SPARSE_MAGIC);
+        let footer = [&SPARSE_MAGIC[..], &vec![0; 508]].concat();
+        let whole = [sector(1), footer.clone(), sector(0)].concat();
+        let behind = [&front[..56], &[0xff; 8]].concat();
+        assert!(ends_whole(&behind, &whole, 1536));
+        assert!(ends_whole(&behind, &[whole.clone(), sector(0)].concat(), 2048));
+        for broken in
+            [&whole[..1535], &whole[..1024], &whole[..512], &[sector(1), sector(0)].concat()]
+        {
+            assert!(!ends_whole(&behind, broken, broken.len() as u64));
+            assert!(ends_whole(&front, broken, broken.len() as u64), "the directory is in front");
+        }
+        assert!(!ends_whole(&behind, &[], 0));
+        assert!(ends_whole(b"", b"", 0));
     }
 }

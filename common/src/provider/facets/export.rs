@@ -268,6 +268,9 @@ pub trait Wire: Debug + Send + Sync {
     /// Those of the platform; who sends the bytes is named.
     async fn open(&self) -> Result<ByteStream>;
 
+    /// Whether asking again may help: not once the right to read is lost.
+    fn alive(&self) -> bool;
+
     /// The checksum to make of all bytes for [`Wire::check`]; `None` where none is offered.
     fn sum_kind(&self) -> Option<SumKind>;
 

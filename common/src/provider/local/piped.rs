@@ -239,6 +239,11 @@ impl Wire for PipedDisk {
         Ok(stream::unfold(receive, next).boxed())
     }
 
+    fn alive(&self) -> bool {
+        // What went through a pipe does not come again.
+        false
+    }
+
     fn sum_kind(&self) -> Option<SumKind> {
         // The manifest comes last, and then says which kind it has: `Arrival` makes both.
         None

@@ -143,6 +143,10 @@ impl Wire for NfcDisk {
         Ok(guarded(body, lease, sending, label))
     }
 
+    fn alive(&self) -> bool {
+        self.leased.lease().is_ok_and(|lease| lease.check().is_ok())
+    }
+
     fn sum_kind(&self) -> Option<SumKind> {
         self.leased.lease().ok().map(|lease| lease.sum_kind)
     }

@@ -27,7 +27,12 @@ impl Vsphere {
         let vm = MoRef::new(MACHINE, &vm.0);
         let client = self.client();
         let Some(snapshot) = snapshot::look_for(client, &vm, name).await? else {
-            return Ok(Reclaimed::Gone);
+            return Ok(match snapshot::may_still_come(name) {
+                true => Reclaimed::Kept(
+                    "it is not there, but the server may still be about to make it".into(),
+                ),
+                false => Reclaimed::Gone,
+            });
         };
         if dry_run {
             return Ok(Reclaimed::Found);

@@ -1,19 +1,27 @@
 //! Snapshots: one that is there, found by its name, and one that is made for a run and removed
 //! after it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::machine::plain_name;
 use super::soap::{Body, MoRef, Value};
 use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::error::{Error, ErrorKind, Result, ResultExt, one_line};
 
 /// The word for snapshots in the journal.
 pub(super) const SNAPSHOT: &str = "snapshot";
 
-/// How often the removal of a snapshot is tried that another task is in the way of.
-const ATTEMPTS: u32 = 5;
+/// How long the removal of a snapshot is tried that something is in the way of: a task, or the
+/// lease of a killed run that never learned its name and lives for five minutes.
+const PATIENCE: Duration = Duration::from_secs(330);
+/// First and longest wait between two attempts.
+const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+
+/// How the names of snapshots begin that are made for a run.
+const PREFIX: &str = "hyper-export-";
+/// The longest that a server takes to make one.
+const SLOWEST: jiff::SignedDuration = jiff::SignedDuration::from_mins(15);
 
 /// A snapshot in a machine's tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +79,14 @@ pub(super) fn find(snapshots: Option<&Value>, name: &str) -> Result<Found> {
     }
 }
 
+/// Whether a call to make the snapshot with this name of [`temporary_name`] may still be under way,
+/// though who made it was killed: servers take minutes where they wait for a guest.
+pub(super) fn may_still_come(name: &str) -> bool {
+    let made = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+    let made = made.and_then(|made| jiff::Timestamp::strptime("%Y%m%dT%H%M%S%z", made).ok());
+    made.is_some_and(|made| jiff::Timestamp::now().duration_since(made) < SLOWEST)
+}
+
 /// A name that no other run gives.
 pub(super) fn temporary_name() -> String {
     let now = jiff::Timestamp::now();
@@ -79,7 +95,7 @@ pub(super) fn temporary_name() -> String {
     hash.update(&now.as_nanosecond().to_le_bytes());
     hash.update(rustix::system::uname().nodename().to_bytes());
     let hash = hash.finalize().to_hex();
-    format!("hyper-export-{}-{}", now.strftime("%Y%m%dT%H%M%SZ"), hash.get(..6).unwrap_or("0"))
+    format!("{PREFIX}{}-{}", now.strftime("%Y%m%dT%H%M%SZ"), hash.get(..6).unwrap_or("0"))
 }
 
 /// Begins to make a snapshot without memory; answers the task.
@@ -123,13 +139,14 @@ pub(super) async fn look_for(client: &Client, vm: &MoRef, name: &str) -> Result<
 /// # Errors
 /// The server's; one that is gone already is none.
 pub(super) async fn remove(client: &Client, snapshot: &MoRef) -> Result<()> {
-    let mut attempt = 1;
+    let (began, mut wait) = (Instant::now(), WAITS.0);
     loop {
         match remove_once(client, snapshot).await {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {
-                tokio::time::sleep(Duration::from_secs(1 << attempt)).await;
-                attempt += 1;
+            Err(error) if error.kind() == ErrorKind::Conflict && began.elapsed() < PATIENCE => {
+                tracing::info!("{}; tried again", one_line(&error));
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(WAITS.1);
             }
             other => return other.context(|| "remove the snapshot"),
         }
@@ -184,5 +201,8 @@ mod tests {
         assert!(error.hints()[0].contains("a/1"));
         assert_eq!(find(None, "x").unwrap_err().kind(), ErrorKind::NotFound);
         assert_ne!(temporary_name(), temporary_name());
+        assert!(may_still_come(&temporary_name()));
+        assert!(!may_still_come("hyper-export-20200101T000000Z-0a1b2c"));
+        assert!(!may_still_come("before"));
     }
 }

@@ -25,6 +25,17 @@ enum Fault {
     Alter(usize),
     /// The server names another checksum.
     Sum,
+    /// The first so many times the connection breaks, or the body ends, at this byte.
+    Early {
+        times: u64,
+        at: usize,
+        clean: bool,
+    },
+    /// As the first time of that, and what comes the second time differs at this byte.
+    Other {
+        cut: usize,
+        at: usize,
+    },
 }
 
 #[derive(Debug)]
@@ -46,7 +57,7 @@ impl Server {
 #[async_trait]
 impl Wire for Server {
     async fn open(&self) -> Result<ByteStream> {
-        self.opened.fetch_add(1, Ordering::Relaxed);
+        let before = self.opened.fetch_add(1, Ordering::Relaxed);
         let mut bytes = self.bytes.clone();
         let mut broken = false;
         match self.fault {
@@ -56,14 +67,29 @@ impl Wire for Server {
             }
             Fault::Short(at) => bytes.truncate(at),
             Fault::Alter(at) => bytes[at] ^= 1,
-            Fault::None | Fault::Sum => {}
+            Fault::Early { times, at, clean } if before < times => {
+                bytes.truncate(at);
+                broken = !clean;
+            }
+            Fault::Other { cut, .. } if before == 0 => {
+                bytes.truncate(cut);
+                broken = true;
+            }
+            Fault::Other { at, .. } if before == 1 => bytes[at] ^= 1,
+            Fault::None | Fault::Sum | Fault::Early { .. } | Fault::Other { .. } => {}
         }
         let parts = bytes.chunks(7001).map(|part| Ok(Bytes::copy_from_slice(part)));
         let mut parts: Vec<Result<Bytes>> = parts.collect();
         if broken {
-            parts.push(Err(Error::new(ErrorKind::Unavailable, "esx1:443 hung up")));
+            let error = Error::new(ErrorKind::Unavailable, "esx1:443 hung up");
+            let passes = matches!(self.fault, Fault::Early { .. } | Fault::Other { .. });
+            parts.push(Err(if passes { error.with_retry_after(Duration::ZERO) } else { error }));
         }
         Ok(futures::stream::iter(parts).boxed())
+    }
+
+    fn alive(&self) -> bool {
+        true
     }
 
     fn sum_kind(&self) -> Option<SumKind> {
@@ -142,6 +168,62 @@ async fn a_whole_stream_is_read_and_whatever_else_is_an_error() {
         let server = Server::new(&file, fault, Some(SumKind::Sha256));
         let error = read(&server, 0).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{fault:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_off_is_taken_up_where_it_broke() {
+    let (file, plain) = wired();
+    let (folder, middle) = (tempfile::tempdir().unwrap(), file.len() / 2);
+    for (times, at, clean) in
+        [(1, middle, false), (3, middle, false), (1, middle, true), (1, 0, false), (2, 700, true)]
+    {
+        for sum in [SumKind::Sha1, SumKind::Sha256] {
+            let fault = Fault::Early { times, at, clean };
+            let server = Server::new(&file, fault, Some(sum));
+            let read = read(&server, 0).await;
+            if clean && times > 1 {
+                // The same end twice is the end.
+                assert_eq!(read.unwrap_err().kind(), ErrorKind::Integrity);
+                continue;
+            }
+            assert_eq!(read.unwrap(), plain, "{fault:?}");
+            assert_eq!(server.opened.load(Ordering::Relaxed), times + 1);
+            let server = Server::new(&file, fault, Some(sum));
+            let path = folder.path().join("a.vmdk");
+            let written = copy(&server, &plan(false, None), &path).await.unwrap();
+            assert_eq!(written.size, file.len() as u64);
+            let back = written.sink.read_back().unwrap();
+            let mut bytes = vec![0; file.len()];
+            back.read_exact_at(&mut bytes, 0).unwrap();
+            assert!(bytes == file);
+            written.discard();
+        }
+    }
+    let hopeless = Server::new(
+        &file,
+        Fault::Early { times: 99, at: middle, clean: false },
+        Some(SumKind::Sha1),
+    );
+    let error = read(&hopeless, 0).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(hopeless.opened.load(Ordering::Relaxed), 6);
+}
+
+#[tokio::test]
+async fn other_bytes_are_never_put_behind_those_that_came() {
+    let (file, _) = wired();
+    let (folder, middle) = (tempfile::tempdir().unwrap(), file.len() / 2);
+    for (fault, sum) in [
+        (Fault::Other { cut: middle, at: middle - 9000 }, Some(SumKind::Sha256)),
+        (Fault::Early { times: 1, at: middle, clean: false }, None),
+    ] {
+        let error = read(&Server::new(&file, fault, sum), 0).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity);
+        assert!(error.retry_after().is_some(), "all of it may be asked for anew");
+        let server = Server::new(&file, fault, sum);
+        let error = copy(&server, &plan(false, None), &folder.path().join("a")).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Integrity && error.retry_after().is_some());
     }
 }
 

@@ -16,4 +16,5 @@ mod user;
 mod vcsim;
 mod vsphere;
 mod vsphere_loop;
+mod vsphere_phases;
 mod words;

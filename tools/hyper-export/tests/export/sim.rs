@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::disks::{noise, raw, soft};
+use crate::disks::{noise, raw, soft, stream_vmdk};
 use crate::user::User;
 
 /// Guest bytes of the two disks of `web01`. The second one ends inside a grain.
@@ -29,15 +29,29 @@ pub struct Lab {
 
 impl Lab {
     pub fn new(flags: &[&str]) -> Self {
-        let mut user = User::new();
+        let user = User::new();
         let mut first = soft(SIZES[0], 61);
         first[1 << 20..2 << 20].fill(0);
         let disks = vec![first, noise(SIZES[1], 62)];
         for (name, bytes) in ["a.raw", "b.raw"].iter().zip(&disks) {
             raw(&user.at(name), bytes);
         }
-        let machine =
-            format!("web01={},{}", user.at("a.raw").display(), user.at("b.raw").display());
+        Self::serving(user, disks, ["a.raw", "b.raw"], flags)
+    }
+
+    /// The same with disks whose streams have their tables in front, as qemu-img writes them.
+    pub fn with_tables_in_front(flags: &[&str]) -> Self {
+        let user = User::new();
+        let disks = vec![noise(SIZES[0], 63), noise(SIZES[0], 64)];
+        for (name, bytes) in ["a.vmdk", "b.vmdk"].iter().zip(&disks) {
+            stream_vmdk(&user.at(name), bytes);
+        }
+        Self::serving(user, disks, ["a.vmdk", "b.vmdk"], flags)
+    }
+
+    fn serving(mut user: User, disks: Vec<Vec<u8>>, files: [&str; 2], flags: &[&str]) -> Self {
+        let [first, second] = files.map(|name| user.at(name).display().to_string());
+        let machine = format!("web01={first},{second}");
         let sim = Sim::start(&user.at("sim.log"), &[&["--vm", &machine], flags].concat());
         user.env.clone_from(&sim.env);
         Self { user, sim, disks }
@@ -89,6 +103,16 @@ impl Sim {
     /// How many requests hold `text`.
     pub fn count(&self, text: &str) -> usize {
         self.requests().lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// Waits until `count` lines of requests hold `text`.
+    #[track_caller]
+    pub fn wait_for(&self, text: &str, count: usize) {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while self.count(text) < count {
+            assert!(std::time::Instant::now() < end, "no {text:?}: {}", self.requests());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 
     /// Fails where a lease or a snapshot was made and not ended.

@@ -194,7 +194,7 @@ fn disks_that_cannot_be_exported_are_named_before_anything_is_made() {
 #[test]
 fn what_breaks_on_the_wire_leaves_nothing() {
     for (fault, status, words) in [
-        ("op=nfc,object=disk-0,cut=300000", 8, "Hard disk 1"),
+        ("op=nfc,object=disk-1,status=206", 1, "a part of the disk"),
         ("op=nfc,object=disk-0,short=300000", 9, "Hard disk 1"),
         ("op=nfc,object=disk-1,corrupt=400000", 9, "Hard disk 2"),
         ("op=nfc,object=disk-1,status=404", 5, "Hard disk 2"),
@@ -212,6 +212,64 @@ fn what_breaks_on_the_wire_leaves_nothing() {
             lab.sim.is_clean();
         }
     }
+}
+
+#[test]
+fn a_stream_that_breaks_off_is_taken_up_where_it_broke() {
+    let cut = "op=nfc,object=disk-0,max=1,cut=300000";
+    for (faults, asked) in [
+        (&[cut][..], 3),
+        (&["op=nfc,object=disk-0,max=2,cut=300000"], 4),
+        (&["op=nfc,object=disk-0,max=1,short=300000"], 3),
+        (&[cut, "op=nfc,object=disk-0,skip=1,max=1,status=503,retry-after=1"], 4),
+        (&[cut, "op=nfc,object=disk-0,skip=1,max=1,cut=200000"], 4),
+    ] {
+        for flags in [&["-f", "qcow2", "--compress", "zlib", "--trust-source"][..], &["-f", "ovf"]]
+        {
+            let rules: Vec<_> = faults.iter().flat_map(|rule| ["--fault", rule]).collect();
+            let lab = Lab::new(&rules);
+            let done = lab.export(flags, 0);
+            assert!(!done.err.contains("anew"), "{faults:?}: {}", done.err);
+            assert_eq!(lab.sim.count("GET /nfc"), asked, "{faults:?} {flags:?}");
+            assert_eq!(lab.sim.count("ExportVm on"), 1);
+            lab.has(if flags[1] == "ovf" { "vmdk" } else { "qcow2" });
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_is_another_one_the_second_time_is_begun_anew() {
+    let cut = "op=nfc,object=disk-1,max=1,cut=300000";
+    let other = "op=nfc,object=disk-1,skip=1,max=1,corrupt=1000";
+    for flags in [&["-f", "raw"][..], &["-f", "ovf"]] {
+        let lab = Lab::new(&["--fault", cut, "--fault", other]);
+        let done = lab.export(flags, 0);
+        assert!(done.err.contains("another one the second time; it is begun anew"), "{}", done.err);
+        assert_eq!(lab.sim.count("GET /nfc"), 4);
+        lab.has(if flags[1] == "ovf" { "vmdk" } else { "raw" });
+        // Where nothing shows that the stream is short, only its tables tell at the end.
+        let lab =
+            Lab::with_tables_in_front(&["--fault", "op=nfc,object=disk-0,max=1,short=300000"]);
+        let done = lab.export(flags, 0);
+        assert!(done.err.contains("begun anew"), "{}", done.err);
+        assert_eq!(lab.sim.count("GET /nfc"), 3);
+        lab.has(if flags[1] == "ovf" { "vmdk" } else { "raw" });
+    }
+}
+
+#[test]
+fn a_stream_that_breaks_off_each_time_fails_the_run() {
+    let lab = Lab::new(&["--fault", "op=nfc,object=disk-0,cut=300000"]);
+    says(&lab.export(&["-q", "-f", "raw"], 8), "Hard disk 1");
+    assert_eq!(lab.sim.count("disk-0.vmdk 200"), 6);
+    let lost = Lab::new(&[
+        "--fault",
+        "op=nfc,object=disk-0,skip=1,lose",
+        "--fault",
+        "op=nfc,object=disk-0,max=1,cut=300000",
+    ]);
+    says(&lost.user.run(&Lab::args(&["-q"])).ends(8), "lease");
+    assert!(lost.sim.count("GET /nfc") <= 4, "a lost lease is not asked: {}", lost.sim.requests());
 }
 
 #[test]

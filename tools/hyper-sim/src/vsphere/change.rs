@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::call::Caller;
 use super::envelope::{Answer, Node};
 use super::fault::Fault;
-use super::machine::{Machine, Power, Snapshot};
+use super::machine::{BOOT, Machine, Power, Snapshot};
 use super::sim::Sim;
 use super::state::State;
 use super::task;
@@ -52,8 +52,13 @@ pub fn power(sim: &Arc<Sim>, caller: &Caller, this: &Ref, wanted: Power) -> Resu
         Power::Off => "VirtualMachine.powerOff",
     };
     let id = this.value.clone();
+    let told = sim.clone();
     let work = move |state: &mut State| {
         set_power(state, &id, wanted);
+        tokio::spawn(async move {
+            tokio::time::sleep(BOOT.unsigned_abs()).await;
+            told.changed();
+        });
         Ok(None)
     };
     let task = task::start(sim, this.clone(), &caller.user, description, work);
@@ -70,11 +75,19 @@ fn set_power(state: &mut State, id: &str, power: Power) {
 /// `ShutdownGuest`: asks the guest, which takes a while.
 ///
 /// # Errors
-/// `InvalidPowerState` for a machine that is off.
+/// `InvalidPowerState` for a machine that is off; `ToolsUnavailable` for a guest that is not up.
 pub fn shut_down(sim: &Arc<Sim>, this: &Ref) -> Result<Answer, Fault> {
-    let power = machine(&sim.lock(), this)?.power;
+    let (power, up) = {
+        let state = sim.lock();
+        let machine = machine(&state, this)?;
+        (machine.power, machine.guest_is_up())
+    };
     if power == Power::Off {
         return Err(Fault::power(Some("poweredOn"), power.word()));
+    }
+    if !up {
+        let text = "The operation cannot be performed because VMware Tools is not running.";
+        return Err(Fault::new("ToolsUnavailable", text));
     }
     let (sim, id) = (sim.clone(), this.value.clone());
     tokio::spawn(async move {

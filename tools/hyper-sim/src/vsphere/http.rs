@@ -70,8 +70,9 @@ pub async fn answer(sim: Arc<Sim>, address: IpAddr, request: Request<Incoming>) 
 }
 
 /// Waits and refuses as an action says, before anything else is done.
-async fn before(sim: &Sim, action: &Action, session: Option<&str>) -> Option<Answer> {
+async fn before(sim: &Sim, (op, action): (&str, &Action), session: Option<&str>) -> Option<Answer> {
     if let Some(delay) = action.delay {
+        tracing::info!("{op} waits");
         tokio::time::sleep(delay).await;
     }
     if action.expire {
@@ -98,7 +99,7 @@ async fn soap(sim: &Arc<Sim>, address: IpAddr, request: Request<Incoming>) -> An
     };
     let session = sim.session(cookie(&headers).as_deref());
     let action = sim.rules.meet(&request.method, &request.this.value);
-    if let Some(answer) = before(sim, &action, session.as_deref()).await {
+    if let Some(answer) = before(sim, (&request.method, &action), session.as_deref()).await {
         return answer;
     }
     if let Some(fault) = action.fault.as_deref().and_then(made_fault) {
@@ -107,7 +108,12 @@ async fn soap(sim: &Arc<Sim>, address: IpAddr, request: Request<Incoming>) -> An
     let session = if action.expire { None } else { session };
     let caller = caller(sim, session, address, &headers);
     tracing::info!("{} on {}", request.method, request.this);
-    match call::call(sim, &caller, &request).await {
+    let called = call::call(sim, &caller, &request).await;
+    if let Some(late) = action.late {
+        tracing::info!("{} is answered later", request.method);
+        tokio::time::sleep(late).await;
+    }
+    match called {
         Ok((answer, cookie)) => {
             let words = envelope::answer(&request.method, &answer);
             let mut answer = Response::new(text(words, &action));
@@ -200,7 +206,7 @@ async fn nfc(sim: &Arc<Sim>, path: &str) -> Answer {
     let Some((ticket, file)) = rest.split_once('/') else { return plain(404, "no such lease") };
     let (ticket, file) = (decode(ticket, false), decode(file, false));
     let action = sim.rules.meet("nfc", &file);
-    if let Some(answer) = before(sim, &action, None).await {
+    if let Some(answer) = before(sim, ("nfc", &action), None).await {
         return answer;
     }
     let found = {
@@ -241,7 +247,7 @@ async fn folder(sim: &Arc<Sim>, request: &Request<Incoming>) -> Answer {
     let path = request.uri().path().trim_start_matches("/folder/");
     let action = sim.rules.meet("folder", &decode(path, false));
     let session = sim.session(cookie(request.headers()).as_deref());
-    if let Some(answer) = before(sim, &action, session.as_deref()).await {
+    if let Some(answer) = before(sim, ("folder", &action), session.as_deref()).await {
         return answer;
     }
     if session.is_none() || action.expire {

@@ -197,6 +197,10 @@ async fn live(sim: Arc<Sim>, id: String) {
     };
     // A client has to see that a lease is not ready at once.
     tokio::time::sleep(Duration::from_millis(20)).await;
+    if let Some(delay) = sim.rules.meet("lease", &id).delay {
+        tracing::info!("lease waits");
+        tokio::time::sleep(delay).await;
+    }
     let mut error = None;
     for disk in disks {
         if let Err(failed) = sim.store.stream(&disk).await {

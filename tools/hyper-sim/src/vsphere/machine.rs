@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::disk::DiskImage;
 use super::value::Ref;
@@ -81,6 +81,9 @@ pub struct Snapshot {
     pub parent: Option<u32>,
 }
 
+/// How long a guest takes from power on until its VMware Tools run.
+pub const BOOT: SignedDuration = SignedDuration::from_secs(2);
+
 /// A machine.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -136,6 +139,12 @@ pub fn unit_of(index: usize) -> usize {
 pub const DISKS_PER_CONTROLLER: usize = 15;
 
 impl Machine {
+    /// Whether the guest runs and has started its VMware Tools.
+    pub fn guest_is_up(&self) -> bool {
+        let since = self.booted.map(|since| Timestamp::now().duration_since(since));
+        self.power == Power::On && since.is_none_or(|since| since >= BOOT)
+    }
+
     /// The name of the folder on the datastore.
     pub fn directory(&self) -> &str {
         &self.name

@@ -251,8 +251,8 @@ fn address(machine: &Machine) -> String {
 
 fn tools_words(machine: &Machine) -> (&'static str, &'static str) {
     match machine.power {
-        Power::On => ("toolsOk", "guestToolsRunning"),
-        Power::Off => ("toolsNotRunning", "guestToolsNotRunning"),
+        Power::On if machine.guest_is_up() => ("toolsOk", "guestToolsRunning"),
+        Power::On | Power::Off => ("toolsNotRunning", "guestToolsNotRunning"),
     }
 }
 

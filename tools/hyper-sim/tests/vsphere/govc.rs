@@ -120,6 +120,10 @@ fn it_switches_machines_and_makes_snapshots() {
     govc(&server, &["vm.power", "-on", "web01"]);
     assert_eq!(state(), "poweredOn\n");
     assert!(refused(&server, &["vm.power", "-on", "web01"]).contains("current state"));
+    // A guest takes a while until it can be asked for anything.
+    assert!(refused(&server, &["vm.power", "-s", "web01"]).contains("Tools is not running"));
+    let up = ["object.collect", "vm/web01", "-guest.toolsRunningStatus", "guestToolsRunning"];
+    govc(&server, &up);
     govc(&server, &["vm.power", "-s", "web01"]);
     // Waits through the property collector.
     govc(&server, &["object.collect", "vm/web01", "-runtime.powerState", "poweredOff"]);
