@@ -155,7 +155,9 @@ impl Config {
         if !reference.contains(':') {
             return (None, reference);
         }
-        let names = self.names();
+        let mut names = self.names();
+        // Who names it without the variables that make it means no file of that name.
+        names.push(GOVC.to_owned());
         let fits = |name: &&String| {
             reference.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with(':'))
         };

@@ -1,6 +1,6 @@
 //! `hyper-vm` on `hyper sim vsphere`: what vcsim does not play.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod vcsim;
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::client::Client;
 use super::names::{Names, View, find_by_path};
 use super::property::{Object, property_spec};
-use super::record::{PATHS, record};
+use super::record::{OF_DEVICES, PATHS, record};
 use super::soap::{Body, MoRef};
 use super::stream::{Take, page_options};
 use crate::error::{Error, Result};
@@ -80,7 +80,8 @@ pub(super) async fn each_machine(
         let body = property_spec(Body::new().open("specSet", None), MACHINE, paths);
         let body = page_options(view.select(body).close("specSet"));
         let cookie = turns.cookie().await?;
-        let read = client.each(&content.property_collector, body, &cookie, take).await;
+        let read =
+            client.each(&content.property_collector, (body, OF_DEVICES), &cookie, take).await;
         view.destroy().await;
         let read = read?;
         match read.failure {

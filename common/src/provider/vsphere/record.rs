@@ -3,7 +3,7 @@
 use super::NAME;
 use super::names::Names;
 use super::property::{Object, Properties};
-use super::soap::Value;
+use super::soap::{Only, Value};
 use std::collections::BTreeMap;
 
 use crate::vm::{FirmwareKind, GuestOs, Vm, VmId, VmStatus};
@@ -26,6 +26,13 @@ pub const PATHS: [&str; 16] = [
     "config.hardware.memoryMB",
     "config.hardware.device",
     "summary.storage.committed",
+];
+
+/// What of devices a record is made of.
+pub(super) const OF_DEVICES: Only = &[
+    ("VirtualDevice", &["macAddress", "backing", "capacityInKB", "capacityInBytes"]),
+    ("backing", &["deviceName", "port", "opaqueNetworkId"]),
+    ("port", &["portgroupKey"]),
 ];
 
 /// The record of a machine.

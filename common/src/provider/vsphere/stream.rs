@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::client::Client;
 use super::fault::Fault;
 use super::property::Object;
-use super::soap::{Body, MoRef, Tree, Value, not_soap};
+use super::soap::{Body, MoRef, Only, Tree, Value, not_soap};
 use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -46,19 +46,19 @@ pub(super) struct Page {
 
 impl Client {
     /// Hands every object of a retrieval to `take`, on a thread that may block, with a login that
-    /// may turn out to have ended.
+    /// may turn out to have ended. Objects lack what `only` leaves out.
     ///
     /// # Errors
     /// Those of a call; what is wrong with an answer, and what `take` says, is the failure.
     pub(super) async fn each(
         &self,
         collector: &MoRef,
-        body: Body,
+        (body, only): (Body, Only),
         cookie: &Secret,
         take: Take,
     ) -> Result<Page> {
         let first = ("RetrievePropertiesEx", body);
-        let mut page = self.page(collector, first, cookie, take).await?;
+        let mut page = self.page(collector, first, cookie, (take, only)).await?;
         while let Some(token) = page.token.take() {
             let body = Body::new().text("token", token);
             if page.enough {
@@ -67,7 +67,7 @@ impl Client {
                 break;
             }
             let next = ("ContinueRetrievePropertiesEx", body);
-            page = self.page(collector, next, cookie, page.take).await?;
+            page = self.page(collector, next, cookie, (page.take, only)).await?;
         }
         Ok(page)
     }
@@ -78,13 +78,14 @@ impl Client {
         collector: &MoRef,
         (method, body): (&str, Body),
         cookie: &Secret,
-        take: Take,
+        (take, only): (Take, Only),
     ) -> Result<Page> {
         let response = self.send(method, collector, &body, Some(cookie)).await?;
         let place = response.place().to_owned();
         let mut response = response.expect(&[200, 500])?;
         let (send, receive) = mpsc::channel(QUEUE);
-        let parser = tokio::task::spawn_blocking(move || Page::read(Chunks::new(receive), take));
+        let parser =
+            tokio::task::spawn_blocking(move || Page::read(Chunks::new(receive), take, only));
         loop {
             let chunk = response.chunk().await.transpose();
             let Some(chunk) = chunk else { break };
@@ -103,19 +104,19 @@ impl Client {
 }
 
 impl Page {
-    fn read(chunks: Chunks, take: Take) -> Self {
+    fn read(chunks: Chunks, take: Take, only: Only) -> Self {
         let mut page = Self { take, failure: None, token: None, enough: false };
         let mut reader = NsReader::from_reader(chunks);
-        if let Err(error) = page.parse(&mut reader) {
+        if let Err(error) = page.parse(&mut reader, only) {
             page.failure = Some(reader.get_mut().error.take().unwrap_or(error));
         }
         page
     }
 
     /// The objects lie in `Envelope/Body/…Response/returnval`.
-    fn parse(&mut self, reader: &mut NsReader<Chunks>) -> Result<()> {
+    fn parse(&mut self, reader: &mut NsReader<Chunks>, only: Only) -> Result<()> {
         const OBJECTS: usize = 4;
-        let mut tree = Tree::default();
+        let mut tree = Tree::of(only);
         let mut buffer = Vec::new();
         loop {
             buffer.clear();

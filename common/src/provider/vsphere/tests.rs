@@ -225,6 +225,27 @@ async fn a_busy_server_is_asked_again_but_never_to_log_in_or_to_act() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_devices_only_what_a_record_needs_is_kept() {
+    let nic = "<VirtualDevice x:type=\"VirtualVmxnet3\"><key>4000</key><deviceInfo><label>a</label>\
+               <macAddress>wrong</macAddress></deviceInfo><backing x:type=\"B\"><port><switchUuid/>\
+               <portgroupKey>pg</portgroupKey></port><deviceName>net</deviceName></backing>\
+               <connectable><a><b/></a></connectable><macAddress>00:50:56:00:00:01</macAddress>\
+               </VirtualDevice>";
+    let disk = "<VirtualDevice x:type=\"VirtualDisk\"><key>2000</key><shares><level/></shares>\
+                <capacityInKB>7</capacityInKB></VirtualDevice>";
+    let devices = format!(
+        "<propSet><name>config.hardware.device</name><val>{nic}{disk}</val></propSet></objects>"
+    );
+    let fake = listing(move |_, _| page(&machine("vm-1").replace("</objects>", &devices)));
+    let vm = fake.list().await.pop().unwrap().unwrap();
+    assert_eq!((vm.macs, vm.networks), (vec!["00:50:56:00:00:01".into()], vec!["net".into()]));
+    assert_eq!((vm.disk_count, vm.capacity_bytes), (1, Some(7 * 1024)));
+    let deep = format!("<objects><VirtualDevice><a>{}", "<a>".repeat(1000));
+    let fake = listing(move |_, _| (200, format!("<R><returnval>{deep}")));
+    assert!(fake.list().await.pop().unwrap().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hostile_lists_end_with_an_error() {
     let deep = format!("<objects>{}", "<a>".repeat(1000));
     let numbers = machine("vm-1").replace("vm-1", &"9".repeat(1000));

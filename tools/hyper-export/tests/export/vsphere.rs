@@ -323,6 +323,40 @@ fn a_host_that_cannot_be_reached_is_named() {
 }
 
 #[test]
+fn fifty_exports_leave_one_login() {
+    let lab = Lab::new(&[]);
+    for number in 0..50 {
+        let to = format!("out/{number}");
+        let line = ["govc:web01", "-q", "-f", "raw", "--disk", "disk1", "--to", &to];
+        lab.user.run(&line).ends(0);
+    }
+    assert_eq!(lab.sim.count("Login on"), 1, "{}", lab.sim.requests());
+    lab.sim.is_clean();
+    let last = lab.user.run(&Lab::args(&["-v", "-f", "raw"])).ends(0);
+    assert!(last.err.contains("using an earlier login"), "{}", last.err);
+    let runs = lab.user.tool("hyper-history", &["runs", "list", "-o", "ndjson"]).ends(0);
+    assert_eq!(runs.text().matches("\"how\":\"made\"").count(), 1);
+    lab.user.tool("hyper-context", &["logout", "govc"]).ends(0);
+    assert_eq!(lab.sim.count("Logout on"), 1);
+}
+
+#[test]
+fn who_names_govc_without_its_variables_is_told_of_them() {
+    let user = crate::user::User::new();
+    let done = user.run(&["govc:web01", "--to", "out"]).ends(5);
+    assert!(done.err.contains("GOVC_URL"), "{}", done.err);
+}
+
+#[test]
+fn a_server_that_says_nothing_holds_nobody_up() {
+    let lab = Lab::new(&["--fault", "op=CreateContainerView,delay=1h"]);
+    let run = lab.user.start(&Lab::args(&[]));
+    lab.sim.wait_for("CreateContainerView waits", 1);
+    run.signal("INT");
+    run.end().ends(130);
+}
+
+#[test]
 fn a_slow_copy_keeps_its_lease() {
     let lab = Lab::new(&["--lease-timeout", "2s"]);
     lab.export(&["-f", "raw", "--limit-rate", "900K"], 0);
