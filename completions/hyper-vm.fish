@@ -31,6 +31,12 @@ complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "list" -d 'Show ma
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "get" -d 'Show all about some machines'
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "start" -d 'Switch machines on'
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "stop" -d 'Shut machines down'
+complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "restart" -d 'Restart machines that run'
+complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "pause" -d 'Hold machines still, with all that they have in memory'
+complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "unpause" -d 'Let machines go on that were held'
+complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "delete" -d 'Delete machines and the disks that are theirs alone'
+complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "resize" -d 'Give machines more or fewer processors, or memory'
+complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "migrate" -d 'Move machines to other hosts'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l match -d 'Show only VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l status -d 'Show only VMs in this state: running, stopped, paused, starting, stopping, failed, unknown, or the platform\'s own word' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -s l -l selector -d 'Show only VMs with these labels, on a platform that has them, such as app=web' -r
@@ -85,10 +91,14 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -l wait -d 'Wait until the guest\'s agent (VMware Tools) runs'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l grace-period -d 'Let the guest have so long to shut down before it is switched off all the same, such as 2m' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
@@ -101,7 +111,125 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l force -d 'Switch off as by pulling the plug, without asking the guest'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -l force -d 'Restart as by the reset button, without asking the guest'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -l wait -d 'Wait until the machine is gone'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -s y -l yes -d 'Do it without asking'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -l cpus -d 'Give so many processors, as the guest counts them' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -l memory -d 'Give so much memory, such as 8Gi' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l to-node -d 'Move to this host; a cluster chooses one where none is named' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l allow-cold -d 'Where a machine cannot move while it runs, bind it to the host, stop it and start it there'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -320,12 +320,18 @@ jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -s h -l help -d 'Print help'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -s V -l version -d 'Print version'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -f -a "list" -d 'Show machines'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -f -a "get" -d 'Show all about some machines'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -f -a "start" -d 'Switch machines on'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop" -f -a "stop" -d 'Shut machines down'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -s h -l help -d 'Print help'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "list" -d 'Show machines'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "get" -d 'Show all about some machines'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "start" -d 'Switch machines on'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "stop" -d 'Shut machines down'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "restart" -d 'Restart machines that run'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "pause" -d 'Hold machines still, with all that they have in memory'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "unpause" -d 'Let machines go on that were held'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "delete" -d 'Delete machines and the disks that are theirs alone'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "resize" -d 'Give machines more or fewer processors, or memory'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "migrate" -d 'Move machines to other hosts'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l match -d 'Show only VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l status -d 'Show only VMs in this state: running, stopped, paused, starting, stopping, failed, unknown, or the platform\'s own word' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s l -l selector -d 'Show only VMs with these labels, on a platform that has them, such as app=web' -r
@@ -380,10 +386,14 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -l wait -d 'Wait until the guest\'s agent (VMware Tools) runs'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -l grace-period -d 'Let the guest have so long to shut down before it is switched off all the same, such as 2m' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
@@ -396,10 +406,128 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -l force -d 'Switch off as by pulling the plug, without asking the guest'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -l force -d 'Restart as by the reset button, without asking the guest'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -l wait -d 'Wait until the machine is gone'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do it without asking'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -l cpus -d 'Give so many processors, as the guest counts them' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -l memory -d 'Give so much memory, such as 8Gi' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -l to-node -d 'Move to this host; a cluster chooses one where none is named' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -l allow-cold -d 'Where a machine cannot move while it runs, bind it to the host, stop it and start it there'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand watch" -l until -d 'End once every machine that is followed is so: FIELD=GLOB, FIELD=/REGEX/, or deleted' -r
 complete -c hyper -n "__fish_hyper_using_subcommand watch" -l exec -d 'Run this shell command at each change, with HYPER_EVENT, HYPER_VM, HYPER_CONTEXT, HYPER_NAMESPACE and HYPER_STATUS, and with the record on standard input' -r
 complete -c hyper -n "__fish_hyper_using_subcommand watch" -l match -d 'Show only VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r

@@ -8,7 +8,8 @@ use super::file::{Flags, Mistake, meant};
 
 /// Flags that destroy or weaken something. They have no environment form and no default in the
 /// configuration: they must be typed.
-pub const DESTRUCTIVE: [&str; 5] = ["overwrite", "force", "yes", "power-off", "insecure"];
+pub const DESTRUCTIVE: [&str; 6] =
+    ["overwrite", "force", "yes", "power-off", "allow-cold", "insecure"];
 
 /// The long names of all flags of all tools, without the dashes, one to a line; written by
 /// `xtask gen` from the tools' commands.

@@ -19,8 +19,11 @@ pub use self::facets::export::{
     Seek, Ties, Transport, Whole, WholeBytes, Wire,
 };
 pub use self::facets::feed::{Change, Feed};
+pub use self::facets::lifecycle::Lifecycle;
+pub use self::facets::migrate::{Destination, How, Migrate, Moved};
 pub use self::facets::power::{Power, Stop, Switched};
 pub use self::facets::reclaim::{Reclaim, Reclaimed};
+pub use self::facets::resize::{Resize, Resized, Size};
 use crate::error::Result;
 use crate::vm::{Vm, VmFilter, VmId};
 
@@ -57,8 +60,17 @@ pub trait Provider: Debug + Send + Sync {
     /// Following VMs as they change.
     fn feed(&self) -> Option<&dyn Feed>;
 
-    /// Switching VMs on and off.
+    /// Switching VMs on and off, restarting and pausing them.
     fn power(&self) -> Option<&dyn Power>;
+
+    /// Removing VMs for good.
+    fn lifecycle(&self) -> Option<&dyn Lifecycle>;
+
+    /// Changing how many processors and how much memory VMs have.
+    fn resize(&self) -> Option<&dyn Resize>;
+
+    /// Moving VMs from host to host.
+    fn migrate(&self) -> Option<&dyn Migrate>;
 
     /// Removing what killed runs left.
     fn reclaim(&self) -> Option<&dyn Reclaim>;

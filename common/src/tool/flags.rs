@@ -116,6 +116,14 @@ impl ReferenceFlags {
         let context = self.context.iter().cloned().collect();
         ContextFlags { context, ..ContextFlags::default() }.locate(config, reference)
     }
+
+    /// The context of the flag, else the current one.
+    ///
+    /// # Errors
+    /// `NotFound` for a name that is no context.
+    pub fn only(&self, config: &Config) -> Result<ContextConfig> {
+        config.context(self.context.as_deref().unwrap_or_else(|| config.current_context()))
+    }
 }
 
 /// Which VMs a list shows.
@@ -192,6 +200,42 @@ impl From<FilterFlags> for VmFilter {
             min_cpus: flags.min_cpus,
             min_memory_bytes: flags.min_memory,
         }
+    }
+}
+
+/// The heading of flags that choose what is changed. None of them takes a value from the
+/// environment or the configuration: what is changed must be typed.
+pub const CHOICE: &str = "Several machines";
+
+/// Which machines are meant where none is named, for verbs that change machines.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = CHOICE)]
+pub struct ChoiceFlags {
+    /// Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/
+    #[arg(long = "match", value_name = "PATTERN", value_parser = match_parser, conflicts_with = "vms")]
+    pub matches: Vec<VmMatch>,
+
+    /// Mean all VMs with these labels, on a platform that has them, such as app=web
+    #[arg(long, short = 'l', value_name = "SELECTOR", conflicts_with = "vms")]
+    pub selector: Option<String>,
+
+    /// Mean those in all namespaces of a cluster
+    #[arg(long, short = 'A', conflicts_with_all = ["namespace", "vms"])]
+    pub all_namespaces: bool,
+}
+
+impl ChoiceFlags {
+    /// The filter of the flags.
+    ///
+    /// # Errors
+    /// `Usage` where they choose nothing.
+    pub fn filter(self) -> Result<VmFilter> {
+        if self.matches.is_empty() && self.selector.is_none() {
+            return Err(Error::usage("which machines are meant?")
+                .with_hint("name them, or choose them by --match or --selector"));
+        }
+        let Self { matches, selector, .. } = self;
+        Ok(VmFilter { matches, selector, ..VmFilter::default() })
     }
 }
 

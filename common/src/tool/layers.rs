@@ -24,6 +24,11 @@ pub fn may_default(flag: &str) -> bool {
     !DESTRUCTIVE.contains(&flag) && !matches!(flag, "help" | "version")
 }
 
+/// Whether an argument may: beside its name, where it stands in the help counts.
+fn may_take(arg: &Arg) -> bool {
+    arg.get_help_heading() != Some(super::flags::CHOICE)
+}
+
 /// The command with values from the environment and from `defaults` as its defaults; the
 /// environment wins.
 ///
@@ -58,7 +63,8 @@ fn value_of(
     variable: Variable<'_>,
     defaults: &FlagDefaults,
 ) -> Result<Option<Vec<String>>> {
-    let Some(flag) = arg.get_long().filter(|flag| may_default(flag)) else { return Ok(None) };
+    let flag = arg.get_long().filter(|flag| may_default(flag) && may_take(arg));
+    let Some(flag) = flag else { return Ok(None) };
     let name = variable_of(flag);
     let (values, place) = match variable(&name).filter(|value| !value.is_empty()) {
         Some(value) => {

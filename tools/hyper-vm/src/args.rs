@@ -1,9 +1,14 @@
 //! What `hyper vm` takes.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
+use hyper_common::time::parse_duration;
 use hyper_common::tool::flags::{
-    ContextFlags, FilterFlags, OutputFlags, ReferenceFlags, TalkFlags, TimeoutFlags,
+    ChoiceFlags, ContextFlags, FilterFlags, OutputFlags, ReferenceFlags, TalkFlags, TimeoutFlags,
+    YesFlags,
 };
+use hyper_common::vm::parse_bytes;
 
 /// The arguments of `hyper vm`.
 #[derive(Debug, Args)]
@@ -33,6 +38,33 @@ pub enum Verb {
     /// The guest is asked to shut down, and it is waited until the machine is off. One that is off
     /// already is no failure.
     Stop(StopArgs),
+    /// Restart machines that run
+    ///
+    /// On KubeVirt the guest is shut down and the machine started anew, and it is waited until it
+    /// runs. On vSphere the guest is asked to restart, which takes as long as it takes.
+    Restart(RestartArgs),
+    /// Hold machines still, with all that they have in memory
+    ///
+    /// On KubeVirt a machine that is held stays on its node; on vSphere it is suspended to disk.
+    Pause(ChangeArgs),
+    /// Let machines go on that were held
+    Unpause(ChangeArgs),
+    /// Delete machines and the disks that are theirs alone
+    ///
+    /// On KubeVirt a machine that runs is shut down, and the volumes that it has templates for go
+    /// with it; other volumes stay. On vSphere a machine must be off, and its disks go with it.
+    Delete(DeleteArgs),
+    /// Give machines more or fewer processors, or memory
+    ///
+    /// Only what is named changes. A guest that runs gets it at once where its platform can do
+    /// that. On KubeVirt the machine has it from its next restart on otherwise, and the note of
+    /// the result says so; on vSphere it must be off.
+    Resize(ResizeArgs),
+    /// Move machines to other hosts
+    ///
+    /// A machine moves as it runs, and its disks stay where they are. What stands in the way is
+    /// told before anything is done.
+    Migrate(MigrateArgs),
 }
 
 /// The arguments of `list`.
@@ -75,7 +107,7 @@ pub struct StartArgs {
     pub wait: bool,
 
     #[command(flatten)]
-    pub power: PowerArgs,
+    pub change: ChangeArgs,
 }
 
 /// The arguments of `stop`.
@@ -85,15 +117,73 @@ pub struct StopArgs {
     #[arg(long)]
     pub force: bool,
 
+    /// Let the guest have so long to shut down before it is switched off all the same, such as 2m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "force")]
+    pub grace_period: Option<Duration>,
+
     #[command(flatten)]
-    pub power: PowerArgs,
+    pub change: ChangeArgs,
 }
 
-/// What `start` and `stop` share.
+/// The arguments of `restart`.
 #[derive(Debug, Args)]
-pub struct PowerArgs {
+pub struct RestartArgs {
+    /// Restart as by the reset button, without asking the guest
+    #[arg(long)]
+    pub force: bool,
+
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// The arguments of `delete`.
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// Wait until the machine is gone
+    #[arg(long)]
+    pub wait: bool,
+
+    #[command(flatten)]
+    pub yes: YesFlags,
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// The arguments of `resize`.
+#[derive(Debug, Args)]
+pub struct ResizeArgs {
+    /// Give so many processors, as the guest counts them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), required_unless_present = "memory")]
+    pub cpus: Option<u32>,
+
+    /// Give so much memory, such as 8Gi
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    pub memory: Option<u64>,
+
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// The arguments of `migrate`.
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// Move to this host; a cluster chooses one where none is named
+    #[arg(long, value_name = "HOST")]
+    pub to_node: Option<String>,
+
+    /// Where a machine cannot move while it runs, bind it to the host, stop it and start it there
+    #[arg(long, requires = "to_node")]
+    pub allow_cold: bool,
+
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// What the verbs that change machines share.
+#[derive(Debug, Args)]
+pub struct ChangeArgs {
     /// Machines: NAME, CONTEXT:NAME, CONTEXT:PATH or CONTEXT:@ID
-    #[arg(value_name = "VM", required = true)]
+    #[arg(value_name = "VM")]
     pub vms: Vec<String>,
 
     #[command(flatten)]
@@ -104,6 +194,17 @@ pub struct PowerArgs {
     pub output: OutputFlags,
     #[command(flatten)]
     pub talk: TalkFlags,
+    // Last: its heading is that of all that follows.
+    #[command(flatten)]
+    pub choice: ChoiceFlags,
+}
+
+/// An amount of memory that a machine can have.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    match parse_bytes(text)? {
+        0 => Err("a machine needs memory".to_owned()),
+        bytes => Ok(bytes),
+    }
 }
 
 impl VmArgs {
@@ -112,8 +213,14 @@ impl VmArgs {
         match &self.verb {
             Verb::List(args) => args.places.clone(),
             Verb::Get(args) => args.vms.clone(),
-            Verb::Start(args) => args.power.vms.clone(),
-            Verb::Stop(args) => args.power.vms.clone(),
+            Verb::Start(StartArgs { change, .. })
+            | Verb::Stop(StopArgs { change, .. })
+            | Verb::Restart(RestartArgs { change, .. })
+            | Verb::Pause(change)
+            | Verb::Unpause(change)
+            | Verb::Delete(DeleteArgs { change, .. })
+            | Verb::Resize(ResizeArgs { change, .. })
+            | Verb::Migrate(MigrateArgs { change, .. }) => change.vms.clone(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `hyper vm`: the virtual machines of a platform, or those in files.
 
+mod action;
 mod args;
-mod power;
+mod change;
 mod record;
 mod request;
 mod run;
@@ -33,6 +34,18 @@ impl Tool for Vm {
         Example {
             what: "Let two machines shut down, within five minutes",
             line: "hyper vm stop --timeout 5m prod:web01 prod:/DC0/vm/db01",
+        },
+        Example {
+            what: "Restart the machines of a namespace that have a label",
+            line: "hyper vm restart -n shop -l app=web",
+        },
+        Example {
+            what: "Give a machine 4 processors and 8 GiB",
+            line: "hyper vm resize prod:web01 --cpus 4 --memory 8Gi",
+        },
+        Example {
+            what: "Move a machine to another host",
+            line: "hyper vm migrate prod:web01 --to-node esx2.example.com",
         },
     ];
     type Args = args::VmArgs;

@@ -6,6 +6,8 @@ use hyper_common::provider::Switched;
 use hyper_common::vm::{FirmwareKind, OsFamily, Vm, VmId};
 use serde::Serialize;
 
+use crate::action::Done;
+
 /// One line of a machine's table; other formats print the machine itself.
 #[derive(Debug, Serialize)]
 pub struct Fact {
@@ -59,25 +61,26 @@ pub fn facts(vm: &Vm) -> Vec<Fact> {
     all.into_iter().filter_map(|(name, value)| Some(Fact { name, value: value? })).collect()
 }
 
-/// What came of switching a machine.
+/// What came of changing a machine.
 #[derive(Debug, Serialize)]
-pub struct PowerRow {
+pub struct ActionRow {
     vm: String,
     context: String,
     id: Option<VmId>,
     action: &'static str,
     outcome: &'static str,
+    note: Option<String>,
     error_kind: Option<ErrorKind>,
     error: Option<String>,
 }
 
-impl PowerRow {
+impl ActionRow {
     /// The row of the machine called `vm`; `id` where it was found.
     pub fn new(
         (context, vm): (&str, &str),
         id: Option<VmId>,
         action: &'static str,
-        outcome: Result<Switched, &Error>,
+        outcome: Result<&Done, &Error>,
     ) -> Self {
         Self {
             vm: vm.to_owned(),
@@ -85,24 +88,26 @@ impl PowerRow {
             id,
             action,
             outcome: match outcome {
-                Ok(Switched::Done) => "done",
-                Ok(Switched::Already) => "already",
+                Ok(Done { switched: Switched::Done, .. }) => "done",
+                Ok(Done { switched: Switched::Already, .. }) => "already",
                 Err(_) => "failed",
             },
+            note: outcome.ok().and_then(|done| done.note.clone()),
             error_kind: outcome.err().map(Error::kind),
             error: outcome.err().map(one_line),
         }
     }
 }
 
-impl Record for PowerRow {
-    const SCHEMA: &'static str = "hyper.vm_power/v1";
+impl Record for ActionRow {
+    const SCHEMA: &'static str = "hyper.vm_action/v1";
 
     const COLUMNS: &'static [Column] = &[
         Column::text("vm", "VM").width(24),
-        Column::text("action", "ACTION").width(6),
+        Column::text("action", "ACTION").width(7),
         Column::text("outcome", "OUTCOME").width(8),
         Column::text("context", "CONTEXT").width(12),
+        Column::text("note", "NOTE").width(40),
         Column::text("id", "ID").wide(),
         Column::text("error", "ERROR").wide(),
     ];
@@ -113,6 +118,7 @@ impl Record for PowerRow {
             self.action.into(),
             self.outcome.into(),
             Cell::text(&self.context),
+            self.note.clone().into(),
             self.id.as_ref().map(ToString::to_string).into(),
             self.error.clone().into(),
         ]

@@ -1,12 +1,13 @@
 //! What was asked for, checked.
 
 use hyper_common::config::Config;
-use hyper_common::error::Result;
+use hyper_common::error::{Error, Result};
+use hyper_common::provider::{Destination, Size, Stop};
 use hyper_common::tool::flags::{ContextFlags, FilterFlags};
 use hyper_common::vm::VmFilter;
 use serde::Serialize;
 
-use crate::args::{PowerArgs, Verb, VmArgs};
+use crate::args::{ChangeArgs, Verb, VmArgs};
 
 /// A checked request.
 #[derive(Debug, Serialize)]
@@ -24,27 +25,61 @@ pub enum Request {
         /// Which.
         vms: Vec<Reference>,
     },
-    /// Switch some machines on or off.
-    Power {
-        /// Which, without repetition.
-        vms: Vec<Reference>,
-        /// On, or how off.
+    /// Change some machines.
+    Change {
+        /// Which.
+        which: Which,
+        /// What is done to each.
         action: Action,
     },
 }
 
+/// The machines that are meant.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Which {
+    /// These, without repetition.
+    Named(Vec<Reference>),
+    /// All of a context that pass a filter.
+    Chosen {
+        /// The context.
+        context: String,
+        /// The filter.
+        filter: Box<VmFilter>,
+    },
+}
+
 /// What is to be done to a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Switch it on.
-    Start,
-    /// Switch it on and wait for the guest's agent.
-    StartAndWait,
-    /// Let the guest shut down.
-    Stop,
+    Start {
+        /// Whether to wait for the guest's agent.
+        wait: bool,
+    },
     /// Switch it off.
-    ForcedStop,
+    Stop(Stop),
+    /// Restart it.
+    Restart {
+        /// Whether without asking the guest.
+        force: bool,
+    },
+    /// Hold it still.
+    Pause,
+    /// Let it go on.
+    Unpause,
+    /// Remove it.
+    Delete {
+        /// Whether to wait until it is gone.
+        wait: bool,
+        /// Whether nobody is to be asked.
+        yes: bool,
+    },
+    /// Change its size.
+    Resize(Size),
+    /// Move it.
+    Migrate(Destination),
 }
 
 /// A context and what it is to look for.
@@ -76,29 +111,59 @@ impl Request {
             }),
             Verb::Get(get) => Ok(Self::Get { vms: locate(&get.vms, &get.context, config)? }),
             Verb::Start(args) => {
-                let action = if args.wait { Action::StartAndWait } else { Action::Start };
-                Self::power(args.power, action, config)
+                Self::change(args.change, Action::Start { wait: args.wait }, config)
             }
             Verb::Stop(args) => {
-                let action = if args.force { Action::ForcedStop } else { Action::Stop };
-                Self::power(args.power, action, config)
+                let grace = args.grace_period;
+                let how = if args.force { Stop::Hard } else { Stop::Graceful { grace } };
+                Self::change(args.change, Action::Stop(how), config)
+            }
+            Verb::Restart(args) => {
+                Self::change(args.change, Action::Restart { force: args.force }, config)
+            }
+            Verb::Pause(args) => Self::change(args, Action::Pause, config),
+            Verb::Unpause(args) => Self::change(args, Action::Unpause, config),
+            Verb::Delete(args) => {
+                let action = Action::Delete { wait: args.wait, yes: args.yes.yes };
+                Self::change(args.change, action, config)
+            }
+            Verb::Resize(args) => {
+                let size = Size { cpus: args.cpus, memory_bytes: args.memory };
+                Self::change(args.change, Action::Resize(size), config)
+            }
+            Verb::Migrate(args) => {
+                let to = Destination { node: args.to_node, allow_cold: args.allow_cold };
+                Self::change(args.change, Action::Migrate(to), config)
             }
         }
     }
 }
 
 impl Request {
-    fn power(args: PowerArgs, action: Action, config: &Config) -> Result<Self> {
-        let mut vms: Vec<Reference> = Vec::new();
-        for text in &args.vms {
-            let (context, rest) = args.context.locate(config, text)?;
-            let reference = Reference { context: context.name, rest };
-            if !vms.contains(&reference) {
-                vms.push(reference);
-            }
-        }
-        Ok(Self::Power { vms, action })
+    fn change(args: ChangeArgs, action: Action, config: &Config) -> Result<Self> {
+        Ok(Self::Change { which: which(args, config)?, action })
     }
+}
+
+/// The machines that are named, else those that the filters choose.
+fn which(args: ChangeArgs, config: &Config) -> Result<Which> {
+    if args.vms.is_empty() {
+        // A script's variable that is not set must not mean everything.
+        if args.choice.selector.as_deref().is_some_and(|it| it.trim().is_empty()) {
+            return Err(Error::usage("--selector is empty, which would choose every machine"));
+        }
+        let filter = Box::new(args.choice.filter()?);
+        return Ok(Which::Chosen { context: args.context.only(config)?.name, filter });
+    }
+    let mut vms: Vec<Reference> = Vec::new();
+    for text in &args.vms {
+        let (context, rest) = args.context.locate(config, text)?;
+        let reference = Reference { context: context.name, rest };
+        if !vms.contains(&reference) {
+            vms.push(reference);
+        }
+    }
+    Ok(Which::Named(vms))
 }
 
 fn filter(flags: FilterFlags) -> Box<VmFilter> {

@@ -7,7 +7,7 @@ use hyper_common::provider::registry;
 use hyper_common::tool::{Context, Remarks};
 use hyper_common::vm::VmFilter;
 
-use crate::power;
+use crate::change;
 use crate::record::facts;
 use crate::request::{Reference, Request};
 
@@ -19,7 +19,7 @@ pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
     match request {
         Request::List { places, filter } => list(places, *filter, cx).await,
         Request::Get { vms } => get(vms, cx).await,
-        Request::Power { vms, action } => power::run(vms, action, cx).await,
+        Request::Change { which, action } => change::run(which, action, cx).await,
     }
 }
 

@@ -5,6 +5,7 @@
 mod vcsim;
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 
 use serde_json::{Value, json};
 
@@ -101,6 +102,10 @@ fn records_say_what_govc_says() {
             "name": vm["Name"],
             "context": "govc",
             "provider": "vsphere",
+            "namespace": null,
+            "state": null,
+            "ip_addresses": [],
+            "labels": {},
             "status": match vm["Runtime"]["PowerState"].as_str().unwrap() {
                 "poweredOn" => "running",
                 "poweredOff" => "stopped",
@@ -283,6 +288,213 @@ fn flag_force() {
     let forced = lab.vm(&["stop", "--force", "DC0_H0_VM0"]);
     assert_eq!(forced.status, 0, "{forced:?}");
     assert_eq!(lab.state("DC0_H0_VM0"), "stopped");
+}
+
+#[test]
+fn machines_are_restarted_and_held() {
+    let lab = Lab::new();
+    let vm = "DC0_H0_VM0";
+    let outcome = |args: &[&str]| {
+        let done = lab.vm(&[args, &["-o", "json", vm]].concat());
+        let row = done.json();
+        assert_eq!(row["schema"], "hyper.vm_action/v1");
+        assert_eq!(row["action"], args[0]);
+        (done.status, row["outcome"].as_str().unwrap().to_owned())
+    };
+    let told = |status: i32, word: &str| (status, word.to_owned());
+    assert_eq!(outcome(&["unpause"]), told(0, "already"));
+    assert_eq!(outcome(&["pause"]), told(0, "done"));
+    assert_eq!(lab.state(vm), "paused");
+    assert_eq!(outcome(&["pause"]), told(0, "already"));
+    assert_eq!(outcome(&["restart", "--force"]), told(6, "failed"));
+    assert_eq!(outcome(&["unpause"]), told(0, "done"));
+    assert_eq!(lab.state(vm), "running");
+    lab.govc(&["vm.power", "-off", vm]);
+    for verb in ["pause", "unpause", "restart"] {
+        assert_eq!(outcome(&[verb]), told(6, "failed"), "{verb} of one that is off");
+    }
+    assert_eq!(lab.state(vm), "stopped");
+}
+
+#[test]
+fn flag_grace_period_and_flag_allow_cold_are_not_vspheres() {
+    let lab = Lab::new();
+    let vm = "DC0_H0_VM1";
+    assert_eq!(lab.vm(&["stop", "--grace-period", "5m", vm]).status, 7);
+    assert_eq!(lab.vm(&["migrate", vm, "--to-node", "DC0_C0_H0", "--allow-cold"]).status, 7);
+    assert_eq!(lab.state(vm), "running");
+}
+
+#[test]
+fn a_forced_restart_resets_and_a_graceful_one_asks_the_guest() {
+    let lab = Lab::new();
+    // vcsim resets a machine by switching it off and on.
+    let resets = || {
+        let events = lab.govc(&["events", "-n", "100", "/DC0/vm/DC0_H0_VM0"]);
+        events.lines().filter(|line| line.contains("is powered off")).count()
+    };
+    let asked = lab.vm(&["restart", "DC0_H0_VM0"]);
+    assert_eq!((asked.status, resets()), (7, 0), "vcsim cannot ask: {asked:?}");
+    let forced = lab.vm(&["restart", "--force", "DC0_H0_VM0"]);
+    assert_eq!(forced.status, 0, "{forced:?}");
+    assert_eq!(resets(), 1);
+}
+
+/// `hyper-sim vsphere`, whose guests have VMware Tools.
+struct Sim(std::process::Child);
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_guest_is_asked_to_restart() {
+    let home = tempfile::tempdir().unwrap();
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_hyper-vm")).with_file_name("hyper-sim");
+    assert!(program.exists(), "{} is not built: run cargo test --workspace", program.display());
+    let mut command = std::process::Command::new(program);
+    command.args(["vsphere", "--plain", "--running", "web01"]);
+    command.env_clear().env("HOME", home.path()).env("TMPDIR", home.path());
+    let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut sim = Sim(child);
+    let mut lines = BufReader::new(sim.0.stdout.take().unwrap()).lines();
+    let mut variables = Vec::new();
+    while variables.len() < 3 {
+        let line = lines.next().unwrap().unwrap();
+        let (name, value) = line.trim_start_matches("export ").split_once('=').unwrap();
+        let known = ["GOVC_URL", "GOVC_USERNAME", "GOVC_PASSWORD"];
+        let name = known.into_iter().find(|known| *known == name).unwrap();
+        variables.push((name, value.trim_matches('\'').to_owned()));
+    }
+    let booted = || {
+        let args = ["object.collect", "-s", "vm/web01", "runtime.bootTime"];
+        let program = std::env::var_os("HYPER_TB_GOVC").unwrap_or_else(|| "govc".into());
+        run(program.to_str().unwrap(), home.path(), &variables, &args).out
+    };
+    let before = booted();
+    let vm = |args: &[&str]| run(env!("CARGO_BIN_EXE_hyper-vm"), home.path(), &variables, args);
+    let asked = vm(&["restart", "web01"]);
+    assert_eq!(asked.status, 0, "{asked:?}");
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while booted() == before {
+        assert!(std::time::Instant::now() < end, "the guest did not restart");
+    }
+    assert_eq!(vm(&["get", "web01", "-o", "json"]).json()["status"], "running");
+}
+
+#[test]
+fn flag_match_chooses_several() {
+    let lab = Lab::new();
+    let stopped = lab.vm(&["stop", "--match", "DC0_H0_*", "-o", "ndjson"]);
+    assert_eq!(stopped.status, 0, "{stopped:?}");
+    let mut names: Vec<_> = stopped.lines().iter().map(|row| row["vm"].clone()).collect();
+    names.sort_by_key(ToString::to_string);
+    assert_eq!(names, ["DC0_H0_VM0", "DC0_H0_VM1"]);
+    assert_eq!(lab.names(&["--status", "stopped"]), ["DC0_H0_VM0", "DC0_H0_VM1"]);
+    let none = lab.vm(&["start", "--match", "nope*"]);
+    assert_eq!((none.status, none.out.as_str()), (0, ""), "{none:?}");
+    // Nothing that was not typed chooses what is changed.
+    for more in [&[][..], &[("HYPER_MATCH", "DC0_*")]] {
+        let nobody = lab.vm_with(&["start"], more);
+        assert_eq!(nobody.status, 2, "{nobody:?}");
+        assert!(nobody.err.contains("--match"), "{nobody:?}");
+    }
+    assert_eq!(lab.vm(&["start", "DC0_H0_VM0", "--match", "DC0_*"]).status, 2);
+    assert_eq!(lab.vm(&["start", "--selector", "app=web"]).status, 7, "there are no labels");
+    assert_eq!(lab.vm(&["start", "--selector", " "]).status, 2, "that would be all");
+    assert_eq!(lab.names(&["--status", "stopped"]).len(), 2);
+}
+
+#[test]
+fn flag_yes_deletes_what_is_off() {
+    let lab = Lab::new();
+    let vms = ["DC0_H0_VM0", "DC0_H0_VM1"];
+    let runs = lab.vm(&["delete", "--yes", vms[0]]);
+    assert_eq!(runs.status, 6, "{runs:?}");
+    lab.govc(&["vm.power", "-off", vms[0], vms[1]]);
+    let asked = lab.vm(&["delete", vms[0], vms[1]]);
+    assert_eq!(asked.status, 2, "nobody to ask: {asked:?}");
+    assert!(asked.err.contains("delete 2 machines: govc:DC0_H0_VM0, govc:DC0_H0_VM1?"));
+    assert_eq!(lab.names(&[]).len(), 4);
+    let deleted = lab.vm(&["delete", "-y", "--match", "DC0_H0_*"]);
+    assert_eq!(deleted.status, 0, "{deleted:?}");
+    assert_eq!(lab.names(&[]), ["DC0_C0_RP0_VM0", "DC0_C0_RP0_VM1"]);
+    assert!(!lab.govc(&["find", "/", "-type", "m"]).contains("DC0_H0"));
+    assert_eq!(lab.vm(&["delete", "--yes", vms[0]]).status, 5);
+}
+
+#[test]
+fn flag_cpus_and_flag_memory() {
+    let lab = Lab::new();
+    let vm = "DC0_H0_VM0";
+    let size = || {
+        let info = lab.server.govc_json(lab.home.path(), &["vm.info", "-json", vm]);
+        let hardware = &info["VirtualMachines"][0]["Config"]["Hardware"];
+        (hardware["NumCPU"].as_u64().unwrap(), hardware["MemoryMB"].as_u64().unwrap())
+    };
+    let before = size();
+    for args in [["--cpus", "4"], ["--memory", "4Gi"]] {
+        let runs = lab.vm(&["resize", vm, args[0], args[1]]);
+        assert_eq!(runs.status, 6, "hot-add is off: {runs:?}");
+        assert!(runs.err.contains("hot-add is not enabled"), "{runs:?}");
+    }
+    assert_eq!(size(), before);
+    lab.govc(&["vm.power", "-off", vm]);
+    let cpus = lab.vm(&["resize", vm, "--cpus", "4", "-o", "json"]);
+    assert_eq!((cpus.status, size()), (0, (4, before.1)), "{cpus:?}");
+    assert_eq!(cpus.json()["note"], "it starts with it");
+    let memory = lab.vm(&["resize", vm, "--memory", "4Gi"]);
+    assert_eq!((memory.status, size()), (0, (4, 4096)), "{memory:?}");
+    let same = lab.vm(&["resize", vm, "--cpus", "4", "--memory", "4Gi", "-o", "json"]);
+    assert_eq!(same.json()["outcome"], "already");
+    for args in [&["resize", vm][..], &["resize", vm, "--cpus", "0"]] {
+        assert_eq!(lab.vm(args).status, 2, "{args:?}");
+    }
+    for memory in ["0", "lots", "1048577"] {
+        assert_eq!(lab.vm(&["resize", vm, "--memory", memory]).status, 2, "{memory}");
+    }
+    assert_eq!(size(), (4, 4096));
+}
+
+#[test]
+fn a_machine_that_takes_it_is_resized_while_it_runs() {
+    let lab = Lab::new();
+    let vm = "DC0_H0_VM0";
+    lab.govc(&["vm.change", "-vm", vm, "-cpu-hot-add-enabled", "-memory-hot-add-enabled"]);
+    let more = lab.vm(&["resize", vm, "--cpus", "4", "--memory", "4Gi", "-o", "json"]);
+    assert_eq!(more.json()["note"], "the guest has it", "{more:?}");
+    let now = lab.vm(&["get", vm, "-o", "json"]).json();
+    assert_eq!((&now["cpus"], &now["memory_bytes"]), (&json!(4), &json!(4_u64 << 30)));
+    for less in [["--cpus", "2"], ["--memory", "2Gi"]] {
+        assert_eq!(lab.vm(&["resize", vm, less[0], less[1]]).status, 6, "{less:?}");
+    }
+}
+
+#[test]
+fn flag_to_node() {
+    let lab = Lab::new();
+    let vm = "DC0_C0_RP0_VM0";
+    let node = || lab.vm(&["get", vm, "-o", "json"]).json()["node"].as_str().unwrap().to_owned();
+    let here = node();
+    let there = ["DC0_C0_H0", "DC0_C0_H1"].into_iter().find(|host| *host != here).unwrap();
+    let moved = lab.vm(&["migrate", vm, "--to-node", there, "-o", "json"]);
+    assert_eq!(moved.status, 0, "{moved:?}");
+    assert_eq!(moved.json()["note"], format!("on {there}"));
+    assert_eq!(node(), there);
+    let again = lab.vm(&["migrate", vm, "--to-node", there, "-o", "json"]);
+    assert_eq!(again.json()["outcome"], "already");
+    // To a host outside of the cluster, with the pool of that host.
+    let alone = lab.vm(&["migrate", vm, "--to-node", "DC0_H0"]);
+    assert_eq!((alone.status, node().as_str()), (0, "DC0_H0"), "{alone:?}");
+    let info = lab.server.govc_json(lab.home.path(), &["vm.info", "-json", vm]);
+    let pool = info["VirtualMachines"][0]["ResourcePool"]["Value"].as_str().unwrap();
+    let pool = lab.govc(&["ls", "-L", &format!("ResourcePool:{pool}")]);
+    assert_eq!(pool.trim(), "/DC0/host/DC0_H0/Resources");
+    assert_eq!(lab.vm(&["migrate", vm, "--to-node", "nope"]).status, 5);
+    assert_eq!(lab.vm(&["migrate", vm]).status, 2, "vSphere chooses none");
 }
 
 #[test]

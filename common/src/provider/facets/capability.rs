@@ -29,8 +29,23 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
         },
         Capability {
             facet: "power",
-            summary: "Switch machines on and off",
+            summary: "Switch machines on and off, restart and pause them",
             available: provider.power().is_some(),
+        },
+        Capability {
+            facet: "lifecycle",
+            summary: "Delete machines",
+            available: provider.lifecycle().is_some(),
+        },
+        Capability {
+            facet: "resize",
+            summary: "Change how many processors and how much memory machines have",
+            available: provider.resize().is_some(),
+        },
+        Capability {
+            facet: "migrate",
+            summary: "Move machines to other hosts",
+            available: provider.migrate().is_some(),
         },
         Capability {
             facet: "reclaim",

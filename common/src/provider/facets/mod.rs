@@ -3,5 +3,8 @@
 pub mod capability;
 pub mod export;
 pub mod feed;
+pub mod lifecycle;
+pub mod migrate;
 pub mod power;
 pub mod reclaim;
+pub mod resize;

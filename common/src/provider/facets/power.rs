@@ -1,6 +1,9 @@
-//! Switching VMs on and off.
+//! Switching VMs on and off, restarting them, holding them still.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Serialize;
 
 use crate::cancel::Cancel;
 use crate::error::Result;
@@ -22,13 +25,37 @@ pub trait Power: Send + Sync {
     /// # Errors
     /// As [`Power::start`]; `Conflict` where a graceful stop finds no agent in the guest.
     async fn stop(&self, vm: &VmId, how: Stop, cancel: &Cancel) -> Result<Switched>;
+
+    /// Restarts a VM that runs: the guest is asked to, or with `hard` the machine is, as by its
+    /// reset button.
+    ///
+    /// # Errors
+    /// As [`Power::stop`]; `Conflict` for a VM that does not run.
+    async fn restart(&self, vm: &VmId, hard: bool, cancel: &Cancel) -> Result<()>;
+
+    /// Holds a VM that runs where it is, and waits until it stands still.
+    ///
+    /// # Errors
+    /// As [`Power::start`]; `Conflict` for a VM that does not run.
+    async fn pause(&self, vm: &VmId, cancel: &Cancel) -> Result<Switched>;
+
+    /// Lets a VM go on that was held. One that runs is left as it is.
+    ///
+    /// # Errors
+    /// As [`Power::start`]; `Conflict` for a VM that is off.
+    async fn unpause(&self, vm: &VmId, cancel: &Cancel) -> Result<Switched>;
 }
 
 /// How a VM is switched off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stop {
     /// The guest is asked to shut down; nothing is lost.
-    Graceful,
+    Graceful {
+        /// It has so long before it is switched off all the same; `None` is the platform's own
+        /// measure.
+        grace: Option<Duration>,
+    },
     /// As by pulling the plug.
     Hard,
 }

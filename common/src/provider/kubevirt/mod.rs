@@ -9,9 +9,12 @@ mod discovery;
 mod error;
 mod feed;
 mod inventory;
+mod lifecycle;
+mod migrate;
 mod power;
 mod quantity;
 mod record;
+mod resize;
 mod resolve;
 mod watch;
 mod wire;
@@ -23,7 +26,7 @@ use futures::stream::BoxStream;
 
 pub use self::client::{Client, Place};
 pub use self::discovery::Resource;
-use super::{Export, Feed, Power, Provider, Reclaim, ServerInfo};
+use super::{Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize, ServerInfo};
 use crate::config::ContextConfig;
 use crate::error::Result;
 use crate::vm::{Vm, VmFilter, VmId};
@@ -100,6 +103,18 @@ impl Provider for Kubevirt {
     }
 
     fn power(&self) -> Option<&dyn Power> {
+        Some(self)
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
+    }
+
+    fn resize(&self) -> Option<&dyn Resize> {
+        Some(self)
+    }
+
+    fn migrate(&self) -> Option<&dyn Migrate> {
         Some(self)
     }
 

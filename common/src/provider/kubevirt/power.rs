@@ -1,4 +1,4 @@
-//! Switching machines on and off (subresources.kubevirt.io/v1).
+//! Switching machines on and off, restarting and pausing them (subresources.kubevirt.io/v1).
 
 use std::time::Duration;
 
@@ -46,13 +46,48 @@ impl Power for Kubevirt {
             return Ok(Switched::Already);
         }
         let body = match how {
-            Stop::Graceful => json!({}),
+            Stop::Graceful { grace: None } => json!({}),
+            Stop::Graceful { grace: Some(time) } => json!({ "gracePeriod": seconds(time) }),
             Stop::Hard => json!({ "gracePeriod": 0 }),
         };
         self.subresource(vm, "virtualmachines", "stop", &body).await?;
         self.until(vm, cancel, |_, instance| instance.is_none()).await?;
         Ok(Switched::Done)
     }
+
+    async fn restart(&self, vm: &VmId, hard: bool, cancel: &Cancel) -> Result<()> {
+        let before = running(both(self, vm).await?.1)?.metadata.uid;
+        // The API takes no other time than none.
+        let body = if hard { json!({ "gracePeriodSeconds": 0 }) } else { json!({}) };
+        self.subresource(vm, "virtualmachines", "restart", &body).await?;
+        let anew = |_: &VirtualMachine, instance: Option<&Instance>| {
+            instance.is_some_and(|it| it.metadata.uid != before && it.status.phase == "Running")
+        };
+        self.until(vm, cancel, anew).await
+    }
+
+    async fn pause(&self, vm: &VmId, cancel: &Cancel) -> Result<Switched> {
+        self.hold(vm, true, cancel).await
+    }
+
+    async fn unpause(&self, vm: &VmId, cancel: &Cancel) -> Result<Switched> {
+        self.hold(vm, false, cancel).await
+    }
+}
+
+/// The instance of a machine that runs.
+///
+/// # Errors
+/// `Conflict` where it does not.
+pub fn running(instance: Option<Instance>) -> Result<Instance> {
+    instance.filter(|instance| instance.status.phase == "Running").ok_or_else(|| {
+        Error::conflict("the machine does not run").with_hint("`hyper vm start` switches it on")
+    })
+}
+
+/// Whole seconds, rounded up: a guest never gets less time than was said.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 /// Whether a condition of an instance holds.
@@ -61,6 +96,22 @@ pub fn has(instance: &Instance, kind: &str) -> bool {
 }
 
 impl Kubevirt {
+    /// Holds a running machine still, or lets it go on.
+    async fn hold(&self, vm: &VmId, still: bool, cancel: &Cancel) -> Result<Switched> {
+        if has(&running(both(self, vm).await?.1)?, "Paused") == still {
+            return Ok(Switched::Already);
+        }
+        let verb = if still { "pause" } else { "unpause" };
+        self.subresource(vm, "virtualmachineinstances", verb, &json!({})).await?;
+        let so = |_: &VirtualMachine, instance: Option<&Instance>| {
+            instance.is_none_or(|instance| has(instance, "Paused") == still)
+        };
+        self.until(vm, cancel, so).await?;
+        // One that was stopped meanwhile is neither.
+        running(both(self, vm).await?.1)?;
+        Ok(Switched::Done)
+    }
+
     /// Calls a subresource of a machine or of its instance (`plural`).
     ///
     /// # Errors
@@ -97,19 +148,33 @@ impl Kubevirt {
         &self,
         vm: &VmId,
         cancel: &Cancel,
-        wanted: impl Fn(&VirtualMachine, Option<&Instance>) -> bool,
+        wanted: impl Fn(&VirtualMachine, Option<&Instance>) -> bool + Sync,
     ) -> Result<()> {
-        let mut wait = LOOKS.0;
-        loop {
+        look(cancel, || async {
             let (machine, instance) = both(self, vm).await?;
-            if wanted(&machine, instance.as_ref()) {
-                return Ok(());
-            }
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = cancel.cancelled() => cancel.check()?,
-            }
-            wait = (wait * 2).min(LOOKS.1);
+            Ok(wanted(&machine, instance.as_ref()).then_some(()))
+        })
+        .await
+    }
+}
+
+/// Looks again and again, ever less often, until there is something to see.
+///
+/// # Errors
+/// `Interrupted` or `TimedOut` when asked to stop waiting; those of looking.
+pub async fn look<T, F>(cancel: &Cancel, once: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    let mut wait = LOOKS.0;
+    loop {
+        if let Some(seen) = once().await? {
+            return Ok(seen);
         }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = cancel.cancelled() => cancel.check()?,
+        }
+        wait = (wait * 2).min(LOOKS.1);
     }
 }

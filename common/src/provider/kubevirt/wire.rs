@@ -309,6 +309,16 @@ pub struct VmiStatus {
     pub conditions: Vec<Condition>,
     pub migration_state: Option<MigrationState>,
     pub migration_method: Option<String>,
+    #[serde(rename = "currentCPUTopology")]
+    pub current_cpu_topology: Option<Cpu>,
+    pub memory: SeenMemory,
+}
+
+/// The memory of a guest that runs.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SeenMemory {
+    pub guest_current: Option<Value>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -9,7 +9,9 @@ mod export;
 mod fault;
 mod inventory;
 mod lease;
+mod lifecycle;
 mod machine;
+mod migrate;
 mod moment;
 mod names;
 mod nfc;
@@ -18,6 +20,7 @@ mod power;
 mod property;
 mod reclaim;
 mod record;
+mod resize;
 mod resolve;
 mod session;
 mod snapshot;
@@ -35,7 +38,7 @@ pub use self::config::{Endpoint, parse_url};
 pub use self::fault::{Fault, fault_of};
 pub use self::property::{Object, Properties};
 pub use self::soap::{Body, MoRef, Reply, Value, parse};
-use super::{Export, Feed, Power, Provider, Reclaim, ServerInfo};
+use super::{Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize, ServerInfo};
 use crate::config::ContextConfig;
 use crate::error::Result;
 use crate::vm::{Vm, VmFilter, VmId};
@@ -106,6 +109,18 @@ impl Provider for Vsphere {
     }
 
     fn power(&self) -> Option<&dyn Power> {
+        Some(self)
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
+    }
+
+    fn resize(&self) -> Option<&dyn Resize> {
+        Some(self)
+    }
+
+    fn migrate(&self) -> Option<&dyn Migrate> {
         Some(self)
     }
 

@@ -83,6 +83,12 @@ impl Names {
         self.0.get(id).map(|named| named.name.as_str())
     }
 
+    /// The identifiers of the hosts called `name`.
+    pub fn hosts(&self, name: &str) -> Vec<&str> {
+        let is = |named: &Named| named.kind == "HostSystem" && named.name == name;
+        self.0.iter().filter(|(_, named)| is(named)).map(|(id, _)| id.as_str()).collect()
+    }
+
     /// The datacenters' names, in order.
     pub fn datacenters(&self) -> Vec<&str> {
         let all = self.0.values().filter(|named| named.kind == "Datacenter");

@@ -1,4 +1,4 @@
-//! Switching machines on and off (VirtualMachine, vSphere API reference).
+//! Switching machines on and off, restarting and suspending them (VirtualMachine, vSphere API reference).
 
 use std::time::Duration;
 
@@ -34,12 +34,70 @@ impl Power for Vsphere {
         let vm = MoRef::new(MACHINE, &vm.0);
         match how {
             Stop::Hard => switch(self.client(), &vm, "PowerOffVM_Task", "poweredOff", cancel).await,
-            Stop::Graceful => shut_down(self.client(), &vm, cancel).await,
+            Stop::Graceful { grace: None } => shut_down(self.client(), &vm, cancel).await,
+            // Whoever shuts the guest down does not know of a time.
+            Stop::Graceful { grace: Some(_) } => Err(Error::unsupported(
+                "vSphere lets a guest take as long as it needs to shut down",
+            )
+            .with_hint("--timeout bounds the wait; --force switches off without asking")),
         }
+    }
+
+    async fn restart(&self, vm: &VmId, hard: bool, cancel: &Cancel) -> Result<()> {
+        let (client, vm) = (self.client(), MoRef::new(MACHINE, &vm.0));
+        must_run(client, &vm).await?;
+        if hard {
+            let task = client.call("ResetVM_Task", &vm, Body::new()).await?.reference()?;
+            return client.wait_task(&task, cancel).await.map(drop);
+        }
+        match client.call("RebootGuest", &vm, Body::new()).await {
+            Err(error) if is(&error, "ToolsUnavailable") => {
+                Err(no_tools("restart", "--force resets it as by its button").with_source(error))
+            }
+            other => other.map(drop),
+        }
+    }
+
+    async fn pause(&self, vm: &VmId, cancel: &Cancel) -> Result<Switched> {
+        let (client, vm) = (self.client(), MoRef::new(MACHINE, &vm.0));
+        if state(client, &vm).await? == "poweredOff" {
+            return Err(Error::conflict("a machine that is off cannot be paused"));
+        }
+        switch(client, &vm, "SuspendVM_Task", "suspended", cancel).await
+    }
+
+    async fn unpause(&self, vm: &VmId, cancel: &Cancel) -> Result<Switched> {
+        let (client, vm) = (self.client(), MoRef::new(MACHINE, &vm.0));
+        if state(client, &vm).await? == "poweredOff" {
+            return Err(Error::conflict("the machine is not paused but off")
+                .with_hint("`hyper vm start` switches it on"));
+        }
+        switch(client, &vm, "PowerOnVM_Task", "poweredOn", cancel).await
     }
 }
 
-async fn state(client: &Client, vm: &MoRef) -> Result<String> {
+/// That a machine runs.
+async fn must_run(client: &Client, vm: &MoRef) -> Result<()> {
+    match state(client, vm).await?.as_str() {
+        "poweredOn" => Ok(()),
+        "suspended" => {
+            Err(Error::conflict("the machine is paused")
+                .with_hint("`hyper vm unpause` lets it go on"))
+        }
+        _ => Err(Error::conflict("the machine does not run")
+            .with_hint("`hyper vm start` switches it on")),
+    }
+}
+
+/// The error of a guest that cannot be asked to do something.
+fn no_tools(what: &str, hint: &str) -> Error {
+    let words =
+        format!("VMware Tools do not run in the guest, so that it cannot be asked to {what}");
+    Error::conflict(words).with_hint(hint)
+}
+
+/// A machine's power state, as the API calls it.
+pub(super) async fn state(client: &Client, vm: &MoRef) -> Result<String> {
     let properties = client.properties(vm, &["runtime.powerState"]).await?;
     Ok(properties.str("runtime.powerState").unwrap_or_default().to_owned())
 }
@@ -80,12 +138,8 @@ pub(super) async fn shut_down(client: &Client, vm: &MoRef, cancel: &Cancel) -> R
     }
     if let Err(error) = client.call("ShutdownGuest", vm, Body::new()).await {
         if is(&error, "ToolsUnavailable") {
-            return Err(Error::conflict(
-                "VMware Tools do not run in the guest, so that it cannot \
-                 be asked to shut down",
-            )
-            .with_hint("--force switches it off as by pulling the plug")
-            .with_source(error));
+            let hint = "--force switches it off as by pulling the plug";
+            return Err(no_tools("shut down", hint).with_source(error));
         }
         if !is(&error, "InvalidPowerState") || state(client, vm).await? != "poweredOff" {
             return Err(error);

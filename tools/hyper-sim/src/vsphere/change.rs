@@ -98,6 +98,24 @@ pub fn shut_down(sim: &Arc<Sim>, this: &Ref) -> Result<Answer, Fault> {
     Ok(Answer::Nothing)
 }
 
+/// `RebootGuest`: asks the guest, which takes a while.
+///
+/// # Errors
+/// `InvalidPowerState` for a machine that is off.
+pub fn reboot(sim: &Arc<Sim>, this: &Ref) -> Result<Answer, Fault> {
+    let power = machine(&sim.lock(), this)?.power;
+    if power == Power::Off {
+        return Err(Fault::power(Some("poweredOn"), power.word()));
+    }
+    let (sim, id) = (sim.clone(), this.value.clone());
+    tokio::spawn(async move {
+        tokio::time::sleep(SHUTDOWN).await;
+        set_power(&mut sim.lock(), &id, Power::On);
+        sim.changed();
+    });
+    Ok(Answer::Nothing)
+}
+
 /// `CreateSnapshot_Task`.
 ///
 /// # Errors

@@ -65,7 +65,7 @@ fn networks(machine: &Machine) -> Vec<Value> {
 fn disabled(machine: &Machine) -> Vec<&'static str> {
     let mut methods = match machine.power {
         Power::On => vec!["PowerOnVM_Task", "ExportVm"],
-        Power::Off => vec!["PowerOffVM_Task", "ShutdownGuest"],
+        Power::Off => vec!["PowerOffVM_Task", "ShutdownGuest", "RebootGuest"],
     };
     if !machine.leases.is_empty() {
         methods.extend(["PowerOnVM_Task", "Destroy_Task", "CreateSnapshot_Task"]);

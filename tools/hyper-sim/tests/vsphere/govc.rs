@@ -128,6 +128,13 @@ fn it_switches_machines_and_makes_snapshots() {
     // Waits through the property collector.
     govc(&server, &["object.collect", "vm/web01", "-runtime.powerState", "poweredOff"]);
     govc(&server, &["vm.power", "-on", "web01"]);
+    let booted = || govc(&server, &["object.collect", "-s", "vm/web01", "runtime.bootTime"]);
+    let before = booted();
+    govc(&server, &["vm.power", "-r", "web01"]);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while booted() == before {
+        assert!(std::time::Instant::now() < end, "the guest did not restart");
+    }
     govc(&server, &["vm.power", "-off", "web01"]);
     assert_eq!(state(), "poweredOff\n");
     govc(&server, &["snapshot.create", "-vm", "web01", "one"]);
