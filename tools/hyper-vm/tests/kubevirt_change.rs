@@ -1,0 +1,289 @@
+//! `hyper-vm` on KubeVirt: a simulated one in front of a real API server, with kubectl to compare
+//! with.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../../hyper-sim/tests/cluster/mod.rs"]
+mod cluster;
+mod vcsim;
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use self::cluster::{Cluster, machine, wait_for};
+use self::vcsim::{Done, run};
+
+/// A namespace of the cluster, and a user of it.
+struct Lab {
+    cluster: &'static Cluster,
+    space: String,
+    home: tempfile::TempDir,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let cluster = Cluster::shared();
+        Self { cluster, space: cluster.namespace(), home: tempfile::tempdir().unwrap() }
+    }
+
+    fn vm(&self, args: &[&str]) -> Done {
+        self.anywhere(&[args, &["-n", &self.space]].concat())
+    }
+
+    fn anywhere(&self, args: &[&str]) -> Done {
+        let variables = [("KUBECONFIG", self.cluster.kubeconfig().to_owned())];
+        let program = env!("CARGO_BIN_EXE_hyper-vm");
+        run(program, self.home.path(), &variables, &[args, &["-c", "hyper-sim"]].concat())
+    }
+
+    /// What came of an action on one machine: status, outcome, note.
+    fn outcome(&self, args: &[&str]) -> (i32, String, String) {
+        let done = self.vm(&[args, &["-o", "json"]].concat());
+        let row = done.json();
+        let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+        let told = if done.status == 0 { text("note") } else { text("error") };
+        (done.status, text("outcome"), told)
+    }
+
+    fn make(&self, name: &str, strategy: &str) {
+        self.make_so(&machine(name, strategy));
+    }
+
+    fn make_so(&self, object: &Value) {
+        self.cluster.apply(&self.space, object);
+        let runs = object["spec"]["runStrategy"] == "Always";
+        let status = if runs { "Running" } else { "Stopped" };
+        self.is(object["metadata"]["name"].as_str().unwrap(), status);
+    }
+
+    fn is(&self, name: &str, status: &str) {
+        self.cluster.machine_is(&self.space, name, status);
+    }
+
+    fn machine(&self, name: &str) -> Value {
+        self.cluster.get(&self.space, "vm", name)
+    }
+
+    fn instance(&self, name: &str) -> Value {
+        self.cluster.get(&self.space, "vmi", name)
+    }
+}
+
+fn told(status: i32, outcome: &str, note: &str) -> (i32, String, String) {
+    (status, outcome.to_owned(), note.to_owned())
+}
+
+#[test]
+fn machines_are_restarted_and_held() {
+    let lab = Lab::new();
+    lab.make("web01", "Always");
+    let uid = || lab.instance("web01")["metadata"]["uid"].clone();
+    assert_eq!(lab.outcome(&["unpause", "web01"]), told(0, "already", ""));
+    assert_eq!(lab.outcome(&["pause", "web01"]), told(0, "done", ""));
+    lab.is("web01", "Paused");
+    assert_eq!(lab.outcome(&["pause", "web01"]), told(0, "already", ""));
+    assert_eq!(lab.outcome(&["unpause", "web01"]), told(0, "done", ""));
+    lab.is("web01", "Running");
+    for force in [&[][..], &["--force"]] {
+        let before = uid();
+        let done = lab.outcome(&[&["restart", "web01"], force].concat());
+        assert_eq!(done, told(0, "done", ""));
+        assert_ne!(uid(), before, "{force:?}");
+        assert_eq!(lab.instance("web01")["status"]["phase"], "Running");
+    }
+    lab.make("off", "Halted");
+    for verb in ["restart", "pause", "unpause", "migrate"] {
+        let (status, outcome, error) = lab.outcome(&[verb, "off"]);
+        assert_eq!((status, &*outcome), (6, "failed"), "{verb}");
+        assert!(error.contains("does not run"), "{error}");
+    }
+}
+
+#[test]
+fn flag_grace_period() {
+    let lab = Lab::new();
+    lab.make("web01", "Always");
+    let path = "jsonpath={.spec.terminationGracePeriodSeconds}{\"\\n\"}";
+    let watch = ["get", "vmi", "-n", &lab.space, "web01", "-w", "-o", path];
+    let mut watch = lab.cluster.command(&watch).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "30");
+    let done = lab.outcome(&["stop", "web01", "--grace-period", "90500ms"]);
+    assert_eq!(done, told(0, "done", ""));
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    let seen: Vec<_> = lines.map_while(Result::ok).collect();
+    assert!(seen.iter().any(|line| line == "91"), "{seen:?}");
+    assert_eq!(lab.vm(&["stop", "web01", "--force", "--grace-period", "1m"]).status, 2);
+}
+
+#[test]
+fn flag_selector_and_flag_all_namespaces() {
+    let lab = Lab::new();
+    for name in ["web", "db"] {
+        lab.make(name, "Always");
+    }
+    let stopped = lab.outcome(&["stop", "-l", "app=web"]);
+    assert_eq!(stopped, told(0, "done", ""));
+    lab.is("web", "Stopped");
+    assert_eq!(lab.machine("db")["status"]["printableStatus"], "Running");
+    let both = format!("namespace={}", lab.space);
+    let none = lab.anywhere(&["stop", "--match", &both]);
+    assert_eq!((none.status, none.out.as_str()), (0, ""), "they are not in default: {none:?}");
+    let all = lab.anywhere(&["stop", "-A", "--match", &both, "-o", "ndjson"]);
+    assert_eq!((all.status, all.lines().len()), (0, 2), "{all:?}");
+    lab.is("db", "Stopped");
+    assert_eq!(lab.vm(&["stop", "-A", "-l", "app=web"]).status, 2, "both -n and -A");
+}
+
+#[test]
+fn flag_wait_of_delete() {
+    let lab = Lab::new();
+    lab.make("web01", "Always");
+    lab.make("web02", "Halted");
+    assert_eq!(lab.vm(&["delete", "web01"]).status, 2, "nobody to ask");
+    assert_eq!(lab.machine("web01")["status"]["printableStatus"], "Running");
+    let slow = format!("op=controller,object=virtualmachines/{}/web01,delay=2s,max=1", lab.space);
+    lab.cluster.fault(&slow);
+    let deleted = lab.outcome(&["delete", "--yes", "--wait", "web01"]);
+    assert_eq!(deleted, told(0, "done", ""));
+    assert_eq!(lab.machine("web01"), Value::Null);
+    assert_eq!(lab.instance("web01"), Value::Null);
+    assert_eq!(lab.machine("web02")["status"]["printableStatus"], "Stopped");
+    assert_eq!(lab.vm(&["delete", "--yes", "web01"]).status, 5);
+}
+
+#[test]
+fn flag_cpus_and_flag_memory_of_a_template() {
+    let lab = Lab::new();
+    lab.make("web01", "Halted");
+    let domain = || lab.machine("web01")["spec"]["template"]["spec"]["domain"].clone();
+    let done = lab.outcome(&["resize", "web01", "--cpus", "8"]);
+    assert_eq!(done, told(0, "done", "it starts with it"));
+    assert_eq!(domain()["cpu"], json!({ "cores": 2, "sockets": 4 }));
+    assert_eq!(domain()["memory"]["guest"], "1Gi", "only what is named");
+    let done = lab.outcome(&["resize", "web01", "--memory", "4Gi"]);
+    assert_eq!(done, told(0, "done", "it starts with it"));
+    assert_eq!(domain()["memory"]["guest"], "4Gi");
+    let same = lab.outcome(&["resize", "web01", "--memory", "4Gi", "--cpus", "8"]);
+    assert_eq!(same, told(0, "already", ""));
+    assert_eq!(lab.vm(&["resize", "web01", "--memory", "lots"]).status, 2);
+
+    let mut kind = machine("kind", "Halted");
+    kind["spec"]["instancetype"] = json!({ "name": "u1.medium" });
+    kind["spec"]["template"]["spec"]["domain"].as_object_mut().unwrap().remove("cpu");
+    lab.cluster.apply(&lab.space, &kind);
+    let (status, _, error) = lab.outcome(&["resize", "kind", "--cpus", "4"]);
+    assert_eq!(status, 7);
+    assert!(error.contains("u1.medium"), "{error}");
+}
+
+#[test]
+fn a_running_machine_is_resized_at_once_or_with_its_next_restart() {
+    let lab = Lab::new();
+    let mut object = machine("web01", "Always");
+    object["spec"]["template"]["spec"]["domain"]["cpu"] = json!({ "cores": 2, "sockets": 1 });
+    lab.make_so(&object);
+    let live = lab.outcome(&["resize", "web01", "--cpus", "4", "--memory", "2Gi"]);
+    assert_eq!(live, told(0, "done", "the guest has it"));
+    let now = lab.instance("web01");
+    assert_eq!(now["status"]["currentCPUTopology"]["sockets"], 2);
+    assert_eq!(now["status"]["memory"]["guestCurrent"], "2Gi");
+    let more = lab.outcome(&["resize", "web01", "--cpus", "6"]);
+    assert_eq!(more, told(0, "done", "the guest has it"));
+    // Three processors are no whole sockets of two cores, and cores do not change while it runs.
+    let (status, outcome, note) = lab.outcome(&["resize", "web01", "--cpus", "3"]);
+    assert_eq!((status, &*outcome), (0, "done"));
+    assert!(note.starts_with("a restart is needed"), "{note}");
+    let cpus = || {
+        let vm = lab.vm(&["get", "web01", "-o", "json"]).json();
+        vm["cpus"].as_u64().unwrap()
+    };
+    assert_eq!(cpus(), 6);
+    let again = lab.outcome(&["resize", "web01", "--cpus", "3"]);
+    assert_eq!(again, (0, "done".to_owned(), note), "it still does not have it");
+    assert_eq!(lab.vm(&["restart", "web01"]).status, 0);
+    assert_eq!(cpus(), 3);
+}
+
+/// A machine with a disk that only one node can have.
+fn bound(lab: &Lab, name: &str) -> Value {
+    let claim = json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": { "name": name },
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": { "requests": { "storage": "1Gi" } },
+        },
+    });
+    lab.cluster.apply(&lab.space, &claim);
+    let mut object = machine(name, "Always");
+    object["spec"]["template"]["spec"]["volumes"][0] =
+        json!({ "name": "root", "persistentVolumeClaim": { "claimName": name } });
+    object
+}
+
+/// A node that an instance is not on.
+fn other(instance: &Value) -> &'static str {
+    let here = &instance["status"]["nodeName"];
+    ["node01", "node02"].into_iter().find(|node| here != node).unwrap()
+}
+
+#[test]
+fn flag_to_node_and_flag_allow_cold() {
+    let lab = Lab::new();
+    lab.make("web01", "Always");
+    let before = lab.instance("web01");
+    let there = other(&before);
+    let moved = lab.outcome(&["migrate", "web01", "--to-node", there]);
+    assert_eq!(moved, told(0, "done", &format!("on {there}")));
+    let now = lab.instance("web01");
+    assert_eq!(now["status"]["nodeName"], there);
+    assert_eq!(now["metadata"]["uid"], before["metadata"]["uid"], "it ran all the time");
+    let again = lab.outcome(&["migrate", "web01", "--to-node", there]);
+    assert_eq!(again, told(0, "already", &format!("on {there}")));
+    let free = lab.outcome(&["migrate", "web01"]);
+    assert_eq!((free.0, &*free.1), (0, "done"), "{free:?}");
+    assert_ne!(lab.instance("web01")["status"]["nodeName"], there);
+    assert_eq!(lab.vm(&["migrate", "web01", "--to-node", "nope"]).status, 5);
+
+    lab.make_so(&bound(&lab, "local"));
+    let before = lab.instance("local");
+    let there = other(&before);
+    let (status, _, why) = lab.outcome(&["migrate", "local", "--to-node", there]);
+    assert_eq!(status, 6);
+    assert!(why.contains("PVC local is not shared"), "{why}");
+    assert_eq!(lab.instance("local")["metadata"]["uid"], before["metadata"]["uid"]);
+    let cold = lab.outcome(&["migrate", "local", "--to-node", there, "--allow-cold"]);
+    assert_eq!((cold.0, &*cold.1), (0, "done"), "{cold:?}");
+    assert!(cold.2.starts_with(&format!("on {there}, after a restart")), "{cold:?}");
+    let now = lab.instance("local");
+    assert_eq!(now["status"]["nodeName"], there);
+    assert_ne!(now["metadata"]["uid"], before["metadata"]["uid"]);
+    let pinned = &lab.machine("local")["spec"]["template"]["spec"]["nodeSelector"];
+    assert_eq!(*pinned, json!({ "kubernetes.io/hostname": there }));
+    assert_eq!(lab.vm(&["migrate", "local", "--allow-cold"]).status, 2, "where to?");
+}
+
+#[test]
+fn a_migration_that_fails_or_takes_too_long_leaves_the_machine_where_it_is() {
+    let lab = Lab::new();
+    lab.make("web01", "Always");
+    let node = lab.instance("web01")["status"]["nodeName"].clone();
+    let object = format!("virtualmachineinstancemigrations/{}", lab.space);
+    lab.cluster.fault(&format!("op=migration,object={object},max=1,fault=the target went away"));
+    let (status, _, why) = lab.outcome(&["migrate", "web01"]);
+    assert_eq!(status, 1);
+    assert!(why.contains("the target went away"), "{why}");
+    lab.cluster.fault(&format!("op=controller,object={object},delay=3s,max=2"));
+    let late = lab.vm(&["migrate", "web01", "--timeout", "1s"]);
+    assert_eq!(late.status, 11, "{late:?}");
+    wait_for("the migration to be called off", || {
+        let left = ["get", "vmim", "-n", &lab.space, "--no-headers"];
+        !lab.cluster.kubectl(&left).lines().any(|line| !line.contains("Failed"))
+    });
+    assert_eq!(lab.instance("web01")["status"]["nodeName"], node);
+}
