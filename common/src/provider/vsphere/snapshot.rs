@@ -3,6 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
 use super::client::Client;
 use super::machine::plain_name;
 use super::soap::{Body, MoRef, Value};
@@ -79,12 +82,16 @@ pub(super) fn find(snapshots: Option<&Value>, name: &str) -> Result<Found> {
     }
 }
 
+/// When a snapshot was made, as its name says it: the moment in UTC.
+const MADE: &str = "%Y%m%dT%H%M%SZ";
+
 /// Whether a call to make the snapshot with this name of [`temporary_name`] may still be under way,
 /// though who made it was killed: servers take minutes where they wait for a guest.
 pub(super) fn may_still_come(name: &str) -> bool {
     let made = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
-    let made = made.and_then(|made| jiff::Timestamp::strptime("%Y%m%dT%H%M%S%z", made).ok());
-    made.is_some_and(|made| jiff::Timestamp::now().duration_since(made) < SLOWEST)
+    let made = made.and_then(|made| DateTime::strptime(MADE, made).ok());
+    let made = made.and_then(|made| made.to_zoned(TimeZone::UTC).ok());
+    made.is_some_and(|made| jiff::Timestamp::now().duration_since(made.timestamp()) < SLOWEST)
 }
 
 /// A name that no other run gives.
@@ -95,7 +102,7 @@ pub(super) fn temporary_name() -> String {
     hash.update(&now.as_nanosecond().to_le_bytes());
     hash.update(rustix::system::uname().nodename().to_bytes());
     let hash = hash.finalize().to_hex();
-    format!("{PREFIX}{}-{}", now.strftime("%Y%m%dT%H%M%SZ"), hash.get(..6).unwrap_or("0"))
+    format!("{PREFIX}{}-{}", now.strftime(MADE), hash.get(..6).unwrap_or("0"))
 }
 
 /// Begins to make a snapshot without memory; answers the task.

@@ -7,7 +7,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ pub struct Cluster {
     pub said: Arc<Mutex<String>>,
     pid: u32,
     spaces: AtomicU32,
+    /// The simulator ends when this does.
+    _input: ChildStdin,
 }
 
 impl Drop for Cluster {
@@ -41,13 +43,31 @@ pub fn program(variable: &str, name: &str) -> PathBuf {
     std::env::var_os(variable).map_or_else(|| name.into(), PathBuf::from)
 }
 
-/// `hyper-sim kubevirt`, to be ended with this process.
+/// Runs a program until its own standard input ends, and then asks it to end, once: a program that
+/// is asked twice leaves at once and cleans up nothing. Prints the program's process first.
+const GUARD: &str = r#"
+exec 3<&0
+"$@" </dev/null 3<&- &
+pid=$!
+echo "$pid"
+read -r _ <&3
+kill -TERM "$pid" 2>/dev/null
+wait "$pid"
+"#;
+
+/// `hyper-sim kubevirt`, to be ended with the thread that starts it.
 pub fn simulator() -> Command {
+    let mut command = Command::new("setpriv");
+    under(&mut command, &["--pdeathsig", "TERM"]);
+    command
+}
+
+/// Lets `command` with `args` start the simulator.
+fn under(command: &mut Command, args: &[&str]) {
     let own = std::env::current_exe().unwrap();
     let built = own.parent().unwrap().parent().unwrap().join("hyper-sim");
     assert!(built.exists(), "{} is not built: run cargo test --workspace", built.display());
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "env", "--default-signal=INT,TERM"]);
+    command.args(args).args(["env", "--default-signal=INT,TERM"]);
     command.arg(built).arg("kubevirt").stdin(Stdio::null());
     for name in ["HYPER_TB_ETCD", "HYPER_TB_KUBE_APISERVER"] {
         assert!(
@@ -62,7 +82,6 @@ pub fn simulator() -> Command {
         })
         .collect();
     command.env_clear().envs(kept).env("HOME", "/nonexistent").env("PATH", "/usr/bin:/bin");
-    command
 }
 
 impl Cluster {
@@ -78,28 +97,30 @@ impl Cluster {
         let said = Arc::new(Mutex::new(String::new()));
         let (args, heard): (Vec<String>, _) =
             (args.iter().map(|it| (*it).to_owned()).collect(), said.clone());
-        // The kernel ends a program with the thread that started it: this one stays.
         std::thread::spawn(move || {
-            let mut command = simulator();
-            command.args(args).args(["-o", "ndjson"]);
+            let mut command = Command::new("/bin/sh");
+            under(&mut command, &["-c", GUARD, "guard"]);
+            command.args(args).args(["-o", "ndjson"]).stdin(Stdio::piped());
             let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
             let mut child = child.expect("start the simulator");
+            let input = child.stdin.take().unwrap();
             let stderr = BufReader::new(child.stderr.take().unwrap());
             std::thread::spawn(move || {
                 for line in stderr.lines().map_while(Result::ok) {
                     heard.lock().unwrap().push_str(&(line + "\n"));
                 }
             });
-            let mut line = String::new();
+            let (mut pid, mut line) = (String::new(), String::new());
             let mut stdout = BufReader::new(child.stdout.take().unwrap());
+            stdout.read_line(&mut pid).unwrap();
             stdout.read_line(&mut line).unwrap();
-            let _ = sender.send((line, child.id()));
+            let _ = sender.send((line, pid.trim().parse().unwrap(), input));
             let _ = child.wait();
         });
-        let (line, pid) = started.recv().unwrap();
+        let (line, pid, input) = started.recv().unwrap();
         let access = serde_json::from_str(&line);
         let access = access.unwrap_or_else(|_| panic!("{line:?} {}", said.lock().unwrap()));
-        Self { access, said, pid, spaces: AtomicU32::new(0) }
+        Self { access, said, pid, spaces: AtomicU32::new(0), _input: input }
     }
 
     /// A text of what the simulator printed.

@@ -122,10 +122,13 @@ def power(machines):
     raises(vim.fault.InvalidPowerState, web.PowerOn)
     WaitForTask(web.PowerOff())
     raises(vim.fault.InvalidPowerState, web.ShutdownGuest)
+    raises(vim.fault.InvalidPowerState, web.RebootGuest)
     app.ShutdownGuest()
     while app.runtime.powerState == "poweredOn":
         time.sleep(0.05)
     WaitForTask(app.PowerOn())
+    app.RebootGuest()
+    assert app.runtime.powerState == "poweredOn"
 
 
 def snapshots(machines):

@@ -41,7 +41,8 @@ OBJECTS = {
     "Datastore": [],
     "Network": [],
     "VirtualMachine": [
-        "CreateSnapshot_Task", "PowerOnVM_Task", "PowerOffVM_Task", "ShutdownGuest", "ExportVm",
+        "CreateSnapshot_Task", "PowerOnVM_Task", "PowerOffVM_Task", "ShutdownGuest", "RebootGuest",
+        "ExportVm",
     ],
     "ExtensibleManagedObject": [],
     "VirtualMachineSnapshot": ["RemoveSnapshot_Task", "ExportSnapshot"],
