@@ -25,7 +25,7 @@ fn command(cluster: &Cluster, args: &[&str]) -> Command {
 fn run(cluster: &Cluster, args: &[&str]) -> Output {
     let inner = command(cluster, args);
     let mut command = Command::new("timeout");
-    command.arg("60").arg(inner.get_program()).args(inner.get_args()).env_clear();
+    command.arg("20").arg(inner.get_program()).args(inner.get_args()).env_clear();
     command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.stdin(Stdio::null()).output().unwrap()
 }
@@ -96,7 +96,7 @@ impl Drop for Watching {
 fn names(cluster: &Cluster, args: &[&str], last: &str) -> Vec<String> {
     let mut all = args.to_vec();
     let until = format!("name={last}");
-    all.extend(["-o", "ndjson", "--timeout", "20"]);
+    all.extend(["-o", "ndjson", "--timeout", "8"]);
     if !last.is_empty() {
         all.extend(["--until", &until]);
     }
