@@ -72,6 +72,17 @@ impl Watching {
         }
         assert_eq!(told, (event.to_owned(), name.to_owned(), state.to_owned()));
     }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("/bin/sh")
+                .args(["-c", &format!("kill -{signal} {pid}")])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
 }
 
 impl Drop for Watching {
@@ -115,6 +126,56 @@ fn what_kubectl_changes_is_told_once_and_in_order() {
     watch.expect("MODIFIED", "a", "Starting");
     cluster.kubectl(&["delete", "-n", &namespace, "virtualmachine/b"]);
     watch.expect("DELETED", "b", "Stopped");
+}
+
+#[test]
+fn a_server_that_restarts_and_forgets_loses_and_doubles_nothing() {
+    let cluster = Cluster::start();
+    let namespace = cluster.namespace();
+    for name in ["changed", "gone", "same"] {
+        cluster.apply(&machine(&namespace, name, 2, 2, "Stopped"));
+    }
+    let mut watch = Watching::start(&cluster, &["-n", &namespace]);
+    for name in ["changed", "gone", "same"] {
+        watch.expect("ADDED", name, "Stopped");
+    }
+    // A restart while nothing happens: the watch goes on where it was.
+    cluster.restart();
+    cluster.apply(&machine(&namespace, "changed", 2, 2, "Starting"));
+    let mut told = watch.next();
+    let mut relists = 0;
+    while told.0 == "RELISTED" {
+        relists += 1;
+        told = watch.next();
+    }
+    assert_eq!(told, ("MODIFIED".to_owned(), "changed".to_owned(), "Starting".to_owned()));
+    // One that forgets what happened while nobody listened (410): all is listed again, and what
+    // differs is told, each once.
+    watch.signal("STOP");
+    // Its connection ends before anything happens, so that nothing waits for it in the socket, and
+    // the server that it comes back to has begun after all of it.
+    cluster.restart();
+    cluster.apply(&machine(&namespace, "changed", 2, 2, "Running"));
+    cluster.kubectl(&["delete", "-n", &namespace, "virtualmachine/gone"]);
+    cluster.apply(&machine(&namespace, "new", 2, 2, "Stopped"));
+    cluster.restart();
+    watch.signal("CONT");
+    let mut rest = Vec::new();
+    while rest.len() < 3 {
+        let (event, name, _) = watch.next();
+        if event == "RELISTED" {
+            relists += 1;
+        } else {
+            rest.push((event, name));
+        }
+    }
+    rest.sort();
+    let expected = [("ADDED", "new"), ("DELETED", "gone"), ("MODIFIED", "changed")]
+        .map(|(event, name)| (event.to_owned(), name.to_owned()));
+    assert_eq!(rest, expected);
+    assert!(relists > 0, "the list that was made again is told");
+    cluster.apply(&machine(&namespace, "last", 2, 2, "Stopped"));
+    watch.expect("ADDED", "last", "Stopped");
 }
 
 #[test]
