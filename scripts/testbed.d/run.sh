@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Starting the testbed's servers and machines, and ending them again.
-# Sourced by scripts/testbed and scripts/e2e, after lib.sh.
+# Sourced by scripts/testbed and scripts/e2e, after lib.sh, and by scripts/test
+# for serve_kubernetes, which needs nothing of that.
 
 # stop PID: ends one process that this script has started.
 stop() {
@@ -50,48 +51,52 @@ with_vcsim() (
 )
 
 # with_kubernetes ARG...: runs kubectl against an API server that lives as long
-# as that does. Neither server can be asked for any free port: another is tried
-# when one was taken.
+# as that does.
 with_kubernetes() (
 	folder=$(mktemp -d)
-	pids=
-	# shellcheck disable=SC2154  # pid is the loop's own
-	trap 'for pid in $pids; do stop "$pid"; done; rm -rf "$folder"' EXIT
-	cd "$folder"
-	echo 'token,admin,admin,"system:masters"' >tokens.csv
-	for _ in 1 2 3 4 5; do
-		start_kubernetes $((20000 + RANDOM % 10000)) && break
-		for pid in $pids; do stop "$pid"; done
-		pids=
-	done
-	[ -n "$pids" ] || {
-		cat etcd.log api.log >&2
+	trap '[ -z "${KUBERNETES_INPUT:-}" ] || exec {KUBERNETES_INPUT}>&-; wait; rm -rf "$folder"' EXIT
+	export HYPER_TB_ETCD=$TB/kubernetes/bin/etcd HYPER_TB_KUBECTL=$TB/kubernetes/bin/kubectl
+	export HYPER_TB_KUBE_APISERVER=$TB/kubernetes/bin/kube-apiserver
+	serve_kubernetes "$folder" || {
+		cat "$folder/etcd.log" "$folder/api.log" >&2
 		die "kube-apiserver did not start (see above)"
 	}
-	"$TB/kubernetes/bin/kubectl" --server "https://127.0.0.1:$port" --token token \
-		--certificate-authority certs/apiserver.crt "$@"
+	"$HYPER_TB_KUBECTL" --kubeconfig "$folder/kubeconfig" "$@"
 )
 
-# start_kubernetes PORT: etcd at PORT, the API server at the port after it, in
-# the current folder; sets $port and $pids.
-start_kubernetes() {
-	local bin=$TB/kubernetes/bin etcd=http://127.0.0.1:$1 peer=unix://peer:0 pid
-	port=$(($1 + 1))
-	rm -rf etcd certs
-	"$bin/etcd" --data-dir etcd --listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
-		--listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" \
-		--initial-cluster "default=$peer" --unsafe-no-fsync >etcd.log 2>&1 </dev/null &
-	pids=$!
-	"$bin/kube-apiserver" --etcd-servers "$etcd" --bind-address 127.0.0.1 --secure-port "$port" \
-		--cert-dir certs --token-auth-file tokens.csv --authorization-mode RBAC \
-		--service-cluster-ip-range 10.0.0.0/24 --endpoint-reconciler-type none \
-		--service-account-issuer "https://127.0.0.1:$port" \
-		--service-account-key-file certs/apiserver.key \
-		--service-account-signing-key-file certs/apiserver.key \
-		--disable-admission-plugins ServiceAccount >api.log 2>&1 </dev/null &
-	pid=$!
-	pids="$pid $pids"
-	wait_for 60 "$pid" api.log 'Caches are synced for crd-autoregister'
+# serve_kubernetes FOLDER: a Kubernetes API out of a folder, which has a
+# kubeconfig then, until $KUBERNETES_INPUT is closed; at the latest that is when
+# this shell ends. The programs are those of HYPER_TB_ETCD,
+# HYPER_TB_KUBE_APISERVER and HYPER_TB_KUBECTL. Neither server can be asked for
+# any free port: others are tried when one was taken after all.
+serve_kubernetes() {
+	local serve
+	serve=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/kubernetes-serve
+	for _ in 1 2 3; do
+		exec {KUBERNETES_INPUT}> >(exec "$serve" "$1" "$(unused_port 20000)" \
+			"$(unused_port 25000)" >/dev/null 2>&1)
+		for _ in {1..100}; do
+			if "$HYPER_TB_KUBECTL" --kubeconfig "$1/kubeconfig" get --raw /readyz \
+				>/dev/null 2>&1; then
+				return
+			fi
+			sleep 0.5
+		done
+		exec {KUBERNETES_INPUT}>&-
+		KUBERNETES_INPUT=
+	done
+	return 1
+}
+
+# unused_port FIRST: a port of the five thousand from FIRST on at which nobody
+# listens just now.
+unused_port() {
+	local port
+	while :; do
+		port=$(($1 + RANDOM % 5000))
+		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+	done
+	echo "$port"
 }
 
 # boot_to_login SECONDS LOG QEMU-ARG...: starts a machine under software

@@ -78,6 +78,28 @@ impl Error {
         Self::new(ErrorKind::of_io(&source), message).with_source(source)
     }
 
+    /// How a run ends that was about `total` things, some of which failed: well where none did, with
+    /// the failure itself where there was one thing alone, else with one whose kind is that of all
+    /// failures where everything failed in one way, and `Partial` where not. `words` says how many
+    /// failed.
+    ///
+    /// # Errors
+    /// As said.
+    pub fn of_several(
+        mut failures: Vec<Self>,
+        total: usize,
+        words: impl FnOnce(usize) -> String,
+    ) -> Result<()> {
+        let failed = failures.len();
+        let Some(last) = failures.pop() else { return Ok(()) };
+        if total == 1 {
+            return Err(last);
+        }
+        let one_way = failures.iter().all(|it| it.kind() == last.kind());
+        let kind = if failed == total && one_way { last.kind() } else { ErrorKind::Partial };
+        Err(Self::new(kind, words(failed)))
+    }
+
     /// Names the thing that the failure is about: a file, a VM, a disk.
     #[must_use]
     pub fn with_subject(mut self, subject: impl Into<String>) -> Self {

@@ -9,6 +9,7 @@ use super::disk::blocking;
 use super::{Checkpointing, Complete, Progress, State};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fs::{SourceIdentity, Target as Place};
+use crate::progress::{DiskEnd, DiskProgress};
 use crate::sink::{FileSink, Sink};
 
 /// Time between checkpoints: what a kill costs at the most, besides the time since the last one
@@ -114,7 +115,7 @@ impl Begun {
     }
 
     /// After a failure: removes a file from which no later run could go on, or should.
-    pub async fn give_up(self, error: &Error) -> Result<()> {
+    async fn give_up(self, error: &Error) -> Result<()> {
         let Some(place) = self.place else { return Ok(()) };
         let spoilt = is_spoilt(error);
         blocking(move || {
@@ -124,6 +125,29 @@ impl Begun {
             Ok(())
         })
         .await
+    }
+
+    /// Ends what was begun: gives it up after a failure, and tells how it ended. `reused` is how
+    /// many of the disk's `capacity` bytes were there from an earlier run.
+    ///
+    /// # Errors
+    /// As [`Begun::give_up`].
+    pub async fn end<T>(
+        self,
+        outcome: &Result<T>,
+        reused: impl Fn(&T) -> u64,
+        capacity: u64,
+        progress: &dyn DiskProgress,
+    ) -> Result<()> {
+        if let Err(error) = outcome {
+            self.give_up(error).await?;
+        }
+        progress.finish(match outcome {
+            Ok(done) if reused(done) >= capacity => DiskEnd::Reused,
+            Ok(_) => DiskEnd::Done,
+            Err(_) => DiskEnd::Failed,
+        });
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::error::{Error, Result, ResultExt};
 use crate::image::{Image, NoSiblings, ReadAt, registry};
-use crate::progress::{DiskEnd, DiskProgress, Phase};
+use crate::progress::{DiskProgress, Phase};
 use crate::provider::{Whole, WholeBytes};
 use crate::sink::Sink;
 
@@ -45,14 +45,7 @@ impl Engine {
         let begun = Begun::new(to, plan, &recipe).await?;
         let sink = begun.sink.clone();
         let outcome = self.copy_begun(source, plan, whole, (&recipe, &begun), &progress).await;
-        if let Err(error) = &outcome {
-            begun.give_up(error).await?;
-        }
-        progress.finish(match &outcome {
-            Ok(done) if done.reused_bytes >= source.capacity => DiskEnd::Reused,
-            Ok(_) => DiskEnd::Done,
-            Err(_) => DiskEnd::Failed,
-        });
+        begun.end(&outcome, |done| done.reused_bytes, source.capacity, &*progress).await?;
         let Copied { size, sum, data_bytes, reused_bytes } =
             outcome.subject(|| source.name.clone())?;
         Ok(WrittenImage {

@@ -10,7 +10,7 @@ use super::keep::{Begun, Recipe, checkpointing, store_complete};
 use super::{Checkpoint, Complete, DiskDone, DiskTask, Engine, Progress, Target};
 use crate::error::{Error, Result, ResultExt};
 use crate::image::{Image, NoSiblings, registry};
-use crate::progress::{DiskEnd, DiskProgress, NoProgress, Phase};
+use crate::progress::{DiskProgress, NoProgress, Phase};
 use crate::sink::Sink;
 
 impl Engine {
@@ -40,14 +40,7 @@ impl Engine {
         let recipe = Recipe::new(source, &plan, false);
         let begun = Begun::new(to, &plan, &recipe).await?;
         let outcome = self.write_begun(source, &plan, &recipe, &begun, progress.clone()).await;
-        if let Err(error) = &outcome {
-            begun.give_up(error).await?;
-        }
-        progress.finish(match &outcome {
-            Ok(done) if done.reused_bytes >= source.capacity => DiskEnd::Reused,
-            Ok(_) => DiskEnd::Done,
-            Err(_) => DiskEnd::Failed,
-        });
+        begun.end(&outcome, |done| done.reused_bytes, source.capacity, &*progress).await?;
         outcome.map(|written| WrittenImage { beside, ..written })
     }
 

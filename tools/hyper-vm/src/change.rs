@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use hyper_common::cancel::Cancel;
-use hyper_common::error::{Error, ErrorKind, Result, one_line};
+use hyper_common::error::{Error, Result, one_line};
 use hyper_common::history::Counts;
 use hyper_common::provider::{Provider, registry};
 use hyper_common::tool::Context;
@@ -131,27 +131,11 @@ async fn all(
         }
     }
     cx.cancel.check()?;
-    end(failures, total, cx)
-}
-
-/// The one failure, or that there were several.
-fn end(mut failures: Vec<Error>, total: usize, cx: &Context) -> Result<()> {
-    let failed = failures.len();
-    match failures.pop() {
-        None => Ok(()),
-        Some(only) if total == 1 => Err(only),
-        Some(last) => {
-            let kind = if failed == total && failures.iter().all(|it| it.kind() == last.kind()) {
-                last.kind()
-            } else {
-                ErrorKind::Partial
-            };
-            for error in failures.iter().chain([&last]) {
-                cx.remarks.warn(&one_line(error));
-            }
-            Err(Error::new(kind, format!("{failed} of {total} machines failed")))
-        }
+    // Of several, each is told by itself; the only one is how the run ends.
+    for error in failures.iter().filter(|_| total > 1) {
+        cx.remarks.warn(&one_line(error));
     }
+    Error::of_several(failures, total, |failed| format!("{failed} of {total} machines failed"))
 }
 
 async fn one(

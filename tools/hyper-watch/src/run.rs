@@ -155,7 +155,9 @@ impl Watch {
                 return Ok(());
             }
         }
-        end(failures, total)
+        Error::of_several(failures, total, |failed| {
+            format!("{failed} of {total} contexts could not be followed")
+        })
     }
 
     /// Whether every condition holds over all contexts.
@@ -178,19 +180,5 @@ impl Watch {
             cx.remarks.warn(&one_line(&error));
         }
         Ok(())
-    }
-}
-
-/// The failure of a run whose feeds have all ended.
-fn end(mut failures: Vec<Error>, total: usize) -> Result<()> {
-    let failed = failures.len();
-    match failures.pop() {
-        None => Ok(()),
-        Some(only) if total == 1 => Err(only),
-        Some(last) => {
-            let all = failed == total && failures.iter().all(|it| it.kind() == last.kind());
-            let kind = if all { last.kind() } else { ErrorKind::Partial };
-            Err(Error::new(kind, format!("{failed} of {total} contexts could not be followed")))
-        }
     }
 }

@@ -231,6 +231,18 @@ pub struct Whole {
     pub expected: Option<(String, String)>,
 }
 
+impl Whole {
+    /// A streamOptimized VMDK that a server sends from its front to its end.
+    pub fn streamed(wire: impl Wire + 'static) -> Self {
+        Self {
+            format: ImageFormat::Vmdk,
+            variant: Some(Variant::StreamOptimized),
+            bytes: WholeBytes::Wire(Arc::new(wire)),
+            expected: None,
+        }
+    }
+}
+
 /// Where the bytes of an image file are.
 #[derive(Debug, Clone)]
 pub enum WholeBytes {

@@ -14,12 +14,12 @@ use super::open::base_name;
 use super::{blocking, pipe, shown};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result, ResultExt};
-use crate::image::{Body, Extent, ImageFormat, ReadAt, Variant};
+use crate::image::{Body, Extent, ImageFormat, ReadAt};
 use crate::package::ova::Passing;
 use crate::package::ovf::{OvfPackage, read_ovf};
 use crate::package::{DiskData, DiskFile, LARGEST_DESCRIPTION};
 use crate::provider::{
-    ByteStream, DiskInfo, End, ExportSource, ExtentStream, Seek, Ties, Whole, WholeBytes, Wire,
+    ByteStream, DiskInfo, End, ExportSource, ExtentStream, Seek, Ties, Whole, Wire,
 };
 use crate::transfer::{FileSum, SumKind, WireDisk, wire_extents};
 use crate::vm::{Machine, MachineDisk};
@@ -193,12 +193,7 @@ impl ExportSource for PipedSource {
     }
 
     fn whole(&self, disk: usize) -> Option<Whole> {
-        Some(Whole {
-            format: ImageFormat::Vmdk,
-            variant: Some(Variant::StreamOptimized),
-            bytes: WholeBytes::Wire(Arc::new(self.wire(disk)?)),
-            expected: None,
-        })
+        Some(Whole::streamed(self.wire(disk)?))
     }
 
     async fn still_same(&self) -> Result<()> {

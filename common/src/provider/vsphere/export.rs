@@ -19,11 +19,10 @@ use super::soap::MoRef;
 use super::{Client, Vsphere};
 use crate::cancel::Leftover;
 use crate::error::{Error, Result, ResultExt, one_line};
-use crate::image::{ImageFormat, ReadAt, Variant};
+use crate::image::ReadAt;
 use crate::progress::Reporter;
 use crate::provider::{
     DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Ledger, Moment, Ties, Whole,
-    WholeBytes,
 };
 use crate::transfer::{WireDisk, wire_extents};
 use crate::vm::{Machine, VmId};
@@ -259,12 +258,7 @@ impl ExportSource for VsphereSource {
         if !self.streams {
             return None;
         }
-        Some(Whole {
-            format: ImageFormat::Vmdk,
-            variant: Some(Variant::StreamOptimized),
-            bytes: WholeBytes::Wire(Arc::new(self.wire(disk)?)),
-            expected: None,
-        })
+        Some(Whole::streamed(self.wire(disk)?))
     }
 
     async fn still_same(&self) -> Result<()> {
