@@ -29,6 +29,7 @@ complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -s h -l help -d 'Print h
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -s V -l version -d 'Print version'
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "list" -d 'Show machines'
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "get" -d 'Show all about some machines'
+complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "create" -d 'Make machines'
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "start" -d 'Switch machines on'
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "stop" -d 'Shut machines down'
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "restart" -d 'Restart machines that run'
@@ -79,6 +80,42 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -s A -l all-names
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l cpus -d 'Give it so many processors, as the guest counts them' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l memory -d 'Give it so much memory, such as 4Gi' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l container-disk -d 'Let it start from this container image; what the guest writes is lost when it stops' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l datavolume -d 'Give it this volume, a DataVolume or a claim that is there' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l data-source -d 'Give it a copy of the image in this DataSource' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l template -d 'Make it from this DataSource with the instancetype and the preference that its labels name' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l blank -d 'Give it a new disk of this size without content' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l storage-class -d 'Keep its new disk in this storage class' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l instancetype -d 'Give it the size of this instancetype, of the namespace or of the whole cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l preference -d 'Give it the devices of this preference, of the namespace or of the whole cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l cloud-init -d 'Let cloud-init have this file as user data' -r -F
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l ssh-key -d 'Let the keys in this file log in, through cloud-init; repeat it for several' -r -F
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l network -d 'Connect it to this network (a NetworkAttachmentDefinition), or to the cluster\'s own (pod, which it has otherwise); repeat it for several' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l gpu -d 'Give it a GPU or vGPU that nodes offer under this name; repeat it for several' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l host-device -d 'Give it another device of its node, such as a USB one; repeat it for several' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l label -d 'Label it; repeat it for several' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -s f -l file -d 'Make what is in this file of YAML or JSON; - is standard input' -r -F
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l interactive -d 'Ask for everything on the terminal'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l start -d 'Switch it on'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l wait -d 'Wait until its disks are filled and, where it is switched on, until it runs'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F

@@ -36,7 +36,7 @@ complete -c hyper -n "__fish_hyper_needs_command" -f -a "export" -d 'Export virt
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "history" -d 'Show and clean up after earlier runs'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "image" -d 'Convert, inspect, verify and compare disk images'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "sim" -d 'Simulate platforms, for trying and testing'
-complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List, show, start and stop virtual machines'
+complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List, make, start, stop and change virtual machines'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "watch" -d 'Follow virtual machines as they change'
 complete -c hyper -n "__fish_hyper_using_subcommand completion" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand help" -s h -l help -d 'Print help'
@@ -320,18 +320,19 @@ jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -s h -l help -d 'Print help'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -s V -l version -d 'Print version'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "list" -d 'Show machines'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "get" -d 'Show all about some machines'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "start" -d 'Switch machines on'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "stop" -d 'Shut machines down'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "restart" -d 'Restart machines that run'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "pause" -d 'Hold machines still, with all that they have in memory'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "unpause" -d 'Let machines go on that were held'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "delete" -d 'Delete machines and the disks that are theirs alone'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "resize" -d 'Give machines more or fewer processors, or memory'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get start stop restart pause unpause delete resize migrate" -f -a "migrate" -d 'Move machines to other hosts'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -s h -l help -d 'Print help'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "list" -d 'Show machines'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "get" -d 'Show all about some machines'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "create" -d 'Make machines'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "start" -d 'Switch machines on'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "stop" -d 'Shut machines down'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "restart" -d 'Restart machines that run'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "pause" -d 'Hold machines still, with all that they have in memory'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "unpause" -d 'Let machines go on that were held'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "delete" -d 'Delete machines and the disks that are theirs alone'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "resize" -d 'Give machines more or fewer processors, or memory'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "migrate" -d 'Move machines to other hosts'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l match -d 'Show only VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l status -d 'Show only VMs in this state: running, stopped, paused, starting, stopping, failed, unknown, or the platform\'s own word' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s l -l selector -d 'Show only VMs with these labels, on a platform that has them, such as app=web' -r
@@ -374,6 +375,42 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l cpus -d 'Give it so many processors, as the guest counts them' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l memory -d 'Give it so much memory, such as 4Gi' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l container-disk -d 'Let it start from this container image; what the guest writes is lost when it stops' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l datavolume -d 'Give it this volume, a DataVolume or a claim that is there' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l data-source -d 'Give it a copy of the image in this DataSource' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l template -d 'Make it from this DataSource with the instancetype and the preference that its labels name' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l blank -d 'Give it a new disk of this size without content' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l storage-class -d 'Keep its new disk in this storage class' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l instancetype -d 'Give it the size of this instancetype, of the namespace or of the whole cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l preference -d 'Give it the devices of this preference, of the namespace or of the whole cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l cloud-init -d 'Let cloud-init have this file as user data' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l ssh-key -d 'Let the keys in this file log in, through cloud-init; repeat it for several' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l network -d 'Connect it to this network (a NetworkAttachmentDefinition), or to the cluster\'s own (pod, which it has otherwise); repeat it for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l gpu -d 'Give it a GPU or vGPU that nodes offer under this name; repeat it for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l host-device -d 'Give it another device of its node, such as a USB one; repeat it for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l label -d 'Label it; repeat it for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -s f -l file -d 'Make what is in this file of YAML or JSON; - is standard input' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l interactive -d 'Ask for everything on the terminal'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l start -d 'Switch it on'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l wait -d 'Wait until its disks are filled and, where it is switched on, until it runs'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F

@@ -14,6 +14,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+pub use self::facets::create::{Answer, Create, Deed, Described, Made, Making, NewDisk, NewVm};
 pub use self::facets::export::{
     ByteStream, DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Ledger, Moment,
     Seek, Ties, Transport, Whole, WholeBytes, Wire,
@@ -62,6 +63,9 @@ pub trait Provider: Debug + Send + Sync {
 
     /// Switching VMs on and off, restarting and pausing them.
     fn power(&self) -> Option<&dyn Power>;
+
+    /// Making VMs.
+    fn create(&self) -> Option<&dyn Create>;
 
     /// Removing VMs for good.
     fn lifecycle(&self) -> Option<&dyn Lifecycle>;

@@ -8,7 +8,7 @@ pub const TOOLS: [(&str, &str); 7] = [
     ("hyper-history", "Show and clean up after earlier runs"),
     ("hyper-image", "Convert, inspect, verify and compare disk images"),
     ("hyper-sim", "Simulate platforms, for trying and testing"),
-    ("hyper-vm", "List, show, start and stop virtual machines"),
+    ("hyper-vm", "List, make, start, stop and change virtual machines"),
     ("hyper-watch", "Follow virtual machines as they change"),
 ];
 

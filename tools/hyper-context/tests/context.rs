@@ -182,7 +182,7 @@ fn capabilities_are_the_providers() {
             (words.next().unwrap(), words.next().unwrap())
         })
         .collect();
-    let names = ["export", "feed", "power", "lifecycle", "resize", "migrate", "reclaim"];
+    let names = ["export", "feed", "power", "create", "lifecycle", "resize", "migrate", "reclaim"];
     let has = |name: &'static str| (name, if name == "export" { "yes" } else { "no" });
     let local: Vec<_> = [("FACET", "AVAILABLE")].into_iter().chain(names.map(has)).collect();
     assert_eq!(facets, local, "{}", done.out);
@@ -190,7 +190,7 @@ fn capabilities_are_the_providers() {
     let done = home.run_with(&["capabilities", "govc"], &vsphere);
     for name in names {
         let line = done.out.lines().find(|line| line.starts_with(name)).unwrap();
-        let word = if name == "feed" { "no" } else { "yes" };
+        let word = if matches!(name, "feed" | "create") { "no" } else { "yes" };
         assert_eq!(line.split_whitespace().nth(1), Some(word), "{line}");
     }
     assert_eq!(home.run(&["capabilities", "nope"]).status, 5);

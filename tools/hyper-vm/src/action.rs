@@ -14,19 +14,26 @@ use crate::request::Action;
 pub struct Done {
     /// Whether it was done, or so already.
     pub switched: Switched,
+    /// Whether the platform only said that it would.
+    pub planned: bool,
     /// What else there is to know.
     pub note: Option<String>,
 }
 
 impl From<Switched> for Done {
     fn from(switched: Switched) -> Self {
-        Self { switched, note: None }
+        Self { switched, planned: false, note: None }
     }
 }
 
 impl Done {
     fn noted(switched: Switched, note: impl Into<String>) -> Self {
-        Self { switched, note: Some(note.into()) }
+        Self { switched, planned: false, note: Some(note.into()) }
+    }
+
+    /// Something that was made, or with `planned` would be.
+    pub fn made(planned: bool, note: Option<String>) -> Self {
+        Self { switched: Switched::Done, planned, note }
     }
 }
 

@@ -1,12 +1,13 @@
 //! What `hyper vm` takes.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use hyper_common::time::parse_duration;
 use hyper_common::tool::flags::{
-    ChoiceFlags, ContextFlags, FilterFlags, OutputFlags, ReferenceFlags, TalkFlags, TimeoutFlags,
-    YesFlags,
+    ChoiceFlags, ContextFlags, DryRunFlags, FilterFlags, OutputFlags, ReferenceFlags, TalkFlags,
+    TimeoutFlags, YesFlags,
 };
 use hyper_common::vm::parse_bytes;
 
@@ -29,6 +30,14 @@ pub enum Verb {
     List(ListArgs),
     /// Show all about some machines
     Get(GetArgs),
+    /// Make machines
+    ///
+    /// From flags, from manifests (-f), or from answers to questions (--interactive). On KubeVirt a
+    /// machine is made switched off unless --start is given or its manifest says otherwise.
+    /// Manifests hold VirtualMachine objects of kubevirt.io, or VirtualMachine, VMTemplate,
+    /// VMSnapshot and VMOperation objects of hypersdk.io/v1alpha1, which become what KubeVirt has
+    /// for them; every field that has no counterpart is a warning.
+    Create(Box<CreateArgs>),
     /// Switch machines on
     ///
     /// A machine that runs already is left as it is, and that is no failure.
@@ -97,6 +106,134 @@ pub struct GetArgs {
     pub output: OutputFlags,
     #[command(flatten)]
     pub talk: TalkFlags,
+}
+
+/// The arguments of `create`.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// The machine: NAME, CONTEXT:NAME, NAMESPACE/NAME
+    #[arg(value_name = "NAME", required_unless_present_any = ["file", "interactive"])]
+    pub name: Option<String>,
+
+    /// Give it so many processors, as the guest counts them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "instancetype")]
+    pub cpus: Option<u32>,
+
+    /// Give it so much memory, such as 4Gi
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory, conflicts_with = "instancetype")]
+    pub memory: Option<u64>,
+
+    /// Let it start from this container image; what the guest writes is lost when it stops
+    #[arg(long, value_name = "IMAGE", group = "source")]
+    pub container_disk: Option<String>,
+
+    /// Give it this volume, a DataVolume or a claim that is there
+    #[arg(long, value_name = "NAME", group = "source")]
+    pub datavolume: Option<String>,
+
+    /// Give it a copy of the image in this DataSource
+    #[arg(long, value_name = "[NAMESPACE/]NAME", group = "source")]
+    pub data_source: Option<String>,
+
+    /// Make it from this DataSource with the instancetype and the preference that its labels name
+    #[arg(long, value_name = "[NAMESPACE/]NAME", group = "source")]
+    pub template: Option<String>,
+
+    /// Give it a new disk of this size without content
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory, group = "source")]
+    pub blank: Option<u64>,
+
+    /// Keep its new disk in this storage class
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["container_disk", "datavolume"])]
+    pub storage_class: Option<String>,
+
+    /// Give it the size of this instancetype, of the namespace or of the whole cluster
+    #[arg(long, value_name = "NAME")]
+    pub instancetype: Option<String>,
+
+    /// Give it the devices of this preference, of the namespace or of the whole cluster
+    #[arg(long, value_name = "NAME")]
+    pub preference: Option<String>,
+
+    /// Let cloud-init have this file as user data
+    #[arg(long, value_name = "FILE")]
+    pub cloud_init: Option<PathBuf>,
+
+    /// Let the keys in this file log in, through cloud-init; repeat it for several
+    #[arg(long, value_name = "FILE")]
+    pub ssh_key: Vec<PathBuf>,
+
+    /// Connect it to this network (a NetworkAttachmentDefinition), or to the cluster's own (pod,
+    /// which it has otherwise); repeat it for several
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    pub network: Vec<String>,
+
+    /// Give it a GPU or vGPU that nodes offer under this name; repeat it for several
+    #[arg(long, value_name = "RESOURCE")]
+    pub gpu: Vec<String>,
+
+    /// Give it another device of its node, such as a USB one; repeat it for several
+    #[arg(long, value_name = "RESOURCE")]
+    pub host_device: Vec<String>,
+
+    /// Label it; repeat it for several
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub label: Vec<(String, String)>,
+
+    /// Make what is in this file of YAML or JSON; - is standard input
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = FROM_FLAGS)]
+    pub file: Option<PathBuf>,
+
+    /// Ask for everything on the terminal
+    #[arg(long, conflicts_with = "file", conflicts_with_all = FROM_FLAGS)]
+    pub interactive: bool,
+
+    /// Switch it on
+    #[arg(long)]
+    pub start: bool,
+
+    /// Wait until its disks are filled and, where it is switched on, until it runs
+    #[arg(long)]
+    pub wait: bool,
+
+    #[command(flatten)]
+    pub dry_run: DryRunFlags,
+    #[command(flatten)]
+    pub context: ReferenceFlags,
+    #[command(flatten)]
+    pub timeout: TimeoutFlags,
+    #[command(flatten)]
+    pub output: OutputFlags,
+    #[command(flatten)]
+    pub talk: TalkFlags,
+}
+
+/// The arguments that describe a machine.
+const FROM_FLAGS: [&str; 16] = [
+    "name",
+    "cpus",
+    "memory",
+    "container_disk",
+    "datavolume",
+    "data_source",
+    "template",
+    "blank",
+    "storage_class",
+    "instancetype",
+    "preference",
+    "cloud_init",
+    "ssh_key",
+    "network",
+    "gpu",
+    "host_device",
+];
+
+/// A label and its value.
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
 }
 
 /// The arguments of `start`.
@@ -213,6 +350,7 @@ impl VmArgs {
         match &self.verb {
             Verb::List(args) => args.places.clone(),
             Verb::Get(args) => args.vms.clone(),
+            Verb::Create(args) => args.name.iter().cloned().collect(),
             Verb::Start(StartArgs { change, .. })
             | Verb::Stop(StopArgs { change, .. })
             | Verb::Restart(RestartArgs { change, .. })

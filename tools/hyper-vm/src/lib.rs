@@ -3,9 +3,11 @@
 mod action;
 mod args;
 mod change;
+mod create;
 mod record;
 mod request;
 mod run;
+mod wizard;
 
 use hyper_common::config::Config;
 use hyper_common::error::Result;
@@ -31,6 +33,14 @@ impl Tool for Vm {
             line: "hyper vm list local: --match 'web*' --match guest_os=linux -o json",
         },
         Example { what: "Show all about one machine", line: "hyper vm get local:appliance.ova" },
+        Example {
+            what: "Make a machine with 2 processors and 4 GiB from a container image, and start it",
+            line: "hyper vm create web01 --cpus 2 --memory 4Gi --container-disk quay.io/containerdisks/fedora --start",
+        },
+        Example {
+            what: "See whether a cluster would take what a manifest describes",
+            line: "hyper vm create -n shop -f web01.yaml --dry-run",
+        },
         Example {
             what: "Let two machines shut down, within five minutes",
             line: "hyper vm stop --timeout 5m prod:web01 prod:/DC0/vm/db01",

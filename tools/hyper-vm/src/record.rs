@@ -88,6 +88,7 @@ impl ActionRow {
             id,
             action,
             outcome: match outcome {
+                Ok(Done { planned: true, .. }) => "planned",
                 Ok(Done { switched: Switched::Done, .. }) => "done",
                 Ok(Done { switched: Switched::Already, .. }) => "already",
                 Err(_) => "failed",
@@ -104,7 +105,7 @@ impl Record for ActionRow {
 
     const COLUMNS: &'static [Column] = &[
         Column::text("vm", "VM").width(24),
-        Column::text("action", "ACTION").width(7),
+        Column::text("action", "ACTION").width(8),
         Column::text("outcome", "OUTCOME").width(8),
         Column::text("context", "CONTEXT").width(12),
         Column::text("note", "NOTE").width(40),

@@ -1,13 +1,15 @@
 //! What was asked for, checked.
 
+use std::path::PathBuf;
+
 use hyper_common::config::Config;
 use hyper_common::error::{Error, Result};
-use hyper_common::provider::{Destination, Size, Stop};
+use hyper_common::provider::{Destination, NewDisk, NewVm, Size, Stop};
 use hyper_common::tool::flags::{ContextFlags, FilterFlags};
 use hyper_common::vm::VmFilter;
 use serde::Serialize;
 
-use crate::args::{ChangeArgs, Verb, VmArgs};
+use crate::args::{ChangeArgs, CreateArgs, Verb, VmArgs};
 
 /// A checked request.
 #[derive(Debug, Serialize)]
@@ -25,6 +27,8 @@ pub enum Request {
         /// Which.
         vms: Vec<Reference>,
     },
+    /// Make machines.
+    Create(NewMachines),
     /// Change some machines.
     Change {
         /// Which.
@@ -32,6 +36,40 @@ pub enum Request {
         /// What is done to each.
         action: Action,
     },
+}
+
+/// What is to be made.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewMachines {
+    /// Where.
+    pub context: String,
+    /// Where it is described.
+    pub from: Origin,
+    /// Whether it is to be switched on.
+    pub start: bool,
+    /// Whether to wait until it is complete.
+    pub wait: bool,
+    /// Whether the platform is only to say that it would.
+    pub dry_run: bool,
+}
+
+/// Where a new machine is described.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// In the arguments.
+    Arguments {
+        /// As far as that.
+        vm: Box<NewVm>,
+        /// The file with its user data.
+        user_data: Option<PathBuf>,
+        /// The files with the keys that may log in.
+        ssh_keys: Vec<PathBuf>,
+    },
+    /// In a file.
+    Manifest(PathBuf),
+    /// In the head of the person at the terminal.
+    Answers,
 }
 
 /// The machines that are meant.
@@ -109,6 +147,7 @@ impl Request {
                 places: locate(&list.places, &list.context, config)?,
                 filter: filter(list.filter),
             }),
+            Verb::Create(args) => Ok(Self::Create(new_machines(*args, config)?)),
             Verb::Get(get) => Ok(Self::Get { vms: locate(&get.vms, &get.context, config)? }),
             Verb::Start(args) => {
                 Self::change(args.change, Action::Start { wait: args.wait }, config)
@@ -143,6 +182,50 @@ impl Request {
     fn change(args: ChangeArgs, action: Action, config: &Config) -> Result<Self> {
         Ok(Self::Change { which: which(args, config)?, action })
     }
+}
+
+fn new_machines(args: CreateArgs, config: &Config) -> Result<NewMachines> {
+    let (start, wait, dry_run) = (args.start, args.wait, args.dry_run.dry_run);
+    let (context, from) = match (&args.name, &args.file) {
+        (Some(name), _) => {
+            let (context, name) = args.context.locate(config, name)?;
+            (context, described(args, name)?)
+        }
+        (None, Some(file)) => (args.context.only(config)?, Origin::Manifest(file.clone())),
+        (None, None) => (args.context.only(config)?, Origin::Answers),
+    };
+    Ok(NewMachines { context: context.name, from, start, wait, dry_run })
+}
+
+fn described(args: CreateArgs, name: String) -> Result<Origin> {
+    let sources = [
+        args.container_disk.map(NewDisk::Image),
+        args.datavolume.map(NewDisk::Volume),
+        args.data_source.map(NewDisk::Source),
+        args.template.map(NewDisk::Template),
+        args.blank.map(NewDisk::Blank),
+    ];
+    let disk = sources.into_iter().flatten().next();
+    if disk.is_none() {
+        return Err(Error::usage("where does its disk come from?").with_hint(
+            "give --container-disk, --datavolume, --data-source, --template or --blank",
+        ));
+    }
+    let vm = NewVm {
+        name,
+        cpus: args.cpus,
+        memory_bytes: args.memory,
+        disk,
+        storage_class: args.storage_class,
+        instancetype: args.instancetype,
+        preference: args.preference,
+        networks: args.network,
+        gpus: args.gpu,
+        host_devices: args.host_device,
+        labels: args.label.into_iter().collect(),
+        ..NewVm::default()
+    };
+    Ok(Origin::Arguments { vm: Box::new(vm), user_data: args.cloud_init, ssh_keys: args.ssh_key })
 }
 
 /// The machines that are named, else those that the filters choose.

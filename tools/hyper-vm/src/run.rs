@@ -7,9 +7,9 @@ use hyper_common::provider::registry;
 use hyper_common::tool::{Context, Remarks};
 use hyper_common::vm::VmFilter;
 
-use crate::change;
 use crate::record::facts;
 use crate::request::{Reference, Request};
+use crate::{change, create};
 
 /// Carries out a request.
 ///
@@ -19,6 +19,7 @@ pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
     match request {
         Request::List { places, filter } => list(places, *filter, cx).await,
         Request::Get { vms } => get(vms, cx).await,
+        Request::Create(new) => create::run(new, cx).await,
         Request::Change { which, action } => change::run(which, action, cx).await,
     }
 }

@@ -5,6 +5,7 @@
 
 #[path = "../../hyper-sim/tests/cluster/mod.rs"]
 mod cluster;
+mod lab;
 mod vcsim;
 
 use std::io::{BufRead, BufReader};
@@ -12,64 +13,8 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use self::cluster::{Cluster, machine, wait_for};
-use self::vcsim::{Done, run};
-
-/// A namespace of the cluster, and a user of it.
-struct Lab {
-    cluster: &'static Cluster,
-    space: String,
-    home: tempfile::TempDir,
-}
-
-impl Lab {
-    fn new() -> Self {
-        let cluster = Cluster::shared();
-        Self { cluster, space: cluster.namespace(), home: tempfile::tempdir().unwrap() }
-    }
-
-    fn vm(&self, args: &[&str]) -> Done {
-        self.anywhere(&[args, &["-n", &self.space]].concat())
-    }
-
-    fn anywhere(&self, args: &[&str]) -> Done {
-        let variables = [("KUBECONFIG", self.cluster.kubeconfig().to_owned())];
-        let program = env!("CARGO_BIN_EXE_hyper-vm");
-        run(program, self.home.path(), &variables, &[args, &["-c", "hyper-sim"]].concat())
-    }
-
-    /// What came of an action on one machine: status, outcome, note.
-    fn outcome(&self, args: &[&str]) -> (i32, String, String) {
-        let done = self.vm(&[args, &["-o", "json"]].concat());
-        let row = done.json();
-        let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
-        let told = if done.status == 0 { text("note") } else { text("error") };
-        (done.status, text("outcome"), told)
-    }
-
-    fn make(&self, name: &str, strategy: &str) {
-        self.make_so(&machine(name, strategy));
-    }
-
-    fn make_so(&self, object: &Value) {
-        self.cluster.apply(&self.space, object);
-        let runs = object["spec"]["runStrategy"] == "Always";
-        let status = if runs { "Running" } else { "Stopped" };
-        self.is(object["metadata"]["name"].as_str().unwrap(), status);
-    }
-
-    fn is(&self, name: &str, status: &str) {
-        self.cluster.machine_is(&self.space, name, status);
-    }
-
-    fn machine(&self, name: &str) -> Value {
-        self.cluster.get(&self.space, "vm", name)
-    }
-
-    fn instance(&self, name: &str) -> Value {
-        self.cluster.get(&self.space, "vmi", name)
-    }
-}
+use self::cluster::{machine, wait_for};
+use self::lab::Lab;
 
 fn told(status: i32, outcome: &str, note: &str) -> (i32, String, String) {
     (status, outcome.to_owned(), note.to_owned())

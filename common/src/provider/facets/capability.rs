@@ -33,6 +33,11 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
             available: provider.power().is_some(),
         },
         Capability {
+            facet: "create",
+            summary: "Make machines",
+            available: provider.create().is_some(),
+        },
+        Capability {
             facet: "lifecycle",
             summary: "Delete machines",
             available: provider.lifecycle().is_some(),

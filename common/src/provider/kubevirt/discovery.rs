@@ -26,6 +26,7 @@ const SPOKEN: &[(&str, &[&str])] = &[
     ("storage.k8s.io", &["v1"]),
     ("metrics.k8s.io", &["v1beta1"]),
     ("snapshot.storage.k8s.io", &["v1"]),
+    ("k8s.cni.cncf.io", &["v1"]),
 ];
 
 /// A kind of object in a version that the server and this program speak.

@@ -5,11 +5,15 @@
 
 mod client;
 mod config;
+mod create;
+mod describe;
 mod discovery;
 mod error;
 mod feed;
+mod hypersdk;
 mod inventory;
 mod lifecycle;
+mod manifest;
 mod migrate;
 mod power;
 mod quantity;
@@ -26,7 +30,9 @@ use futures::stream::BoxStream;
 
 pub use self::client::{Client, Place};
 pub use self::discovery::Resource;
-use super::{Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize, ServerInfo};
+use super::{
+    Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize, ServerInfo,
+};
 use crate::config::ContextConfig;
 use crate::error::Result;
 use crate::vm::{Vm, VmFilter, VmId};
@@ -103,6 +109,10 @@ impl Provider for Kubevirt {
     }
 
     fn power(&self) -> Option<&dyn Power> {
+        Some(self)
+    }
+
+    fn create(&self) -> Option<&dyn Create> {
         Some(self)
     }
 

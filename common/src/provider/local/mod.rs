@@ -28,7 +28,9 @@ use futures::stream::BoxStream;
 pub use self::folder::{Folder, OpenedFiles};
 pub use self::image::{LocalImage, format_of, open_image};
 use self::locate::Place;
-use super::{Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize, ServerInfo};
+use super::{
+    Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize, ServerInfo,
+};
 use crate::config::ContextConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::vm::{Vm, VmFilter, VmId};
@@ -111,6 +113,10 @@ impl Provider for Local {
     }
 
     fn power(&self) -> Option<&dyn Power> {
+        None
+    }
+
+    fn create(&self) -> Option<&dyn Create> {
         None
     }
 

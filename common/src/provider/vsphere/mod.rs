@@ -38,7 +38,9 @@ pub use self::config::{Endpoint, parse_url};
 pub use self::fault::{Fault, fault_of};
 pub use self::property::{Object, Properties};
 pub use self::soap::{Body, MoRef, Reply, Value, parse};
-use super::{Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize, ServerInfo};
+use super::{
+    Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize, ServerInfo,
+};
 use crate::config::ContextConfig;
 use crate::error::Result;
 use crate::vm::{Vm, VmFilter, VmId};
@@ -110,6 +112,10 @@ impl Provider for Vsphere {
 
     fn power(&self) -> Option<&dyn Power> {
         Some(self)
+    }
+
+    fn create(&self) -> Option<&dyn Create> {
+        None
     }
 
     fn lifecycle(&self) -> Option<&dyn Lifecycle> {

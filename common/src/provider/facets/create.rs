@@ -1,0 +1,168 @@
+//! Making VMs.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::migrate::Destination;
+use super::power::Stop;
+use super::resize::Size;
+use crate::cancel::Cancel;
+use crate::error::Result;
+use crate::vm::VmId;
+
+/// The create facet. What is wanted is first described in the platform's own terms, which can be
+/// shown or tried without changing anything, and then made.
+#[async_trait]
+pub trait Create: Send + Sync {
+    /// What a VM comes to in the platform's own terms.
+    ///
+    /// # Errors
+    /// `Usage` for a wish that no VM can have; `NotFound` for a volume, a network or a size that it
+    /// is to have; `Unsupported` for devices that no host offers.
+    async fn describe(&self, vm: &NewVm) -> Result<Described>;
+
+    /// What the descriptions in a manifest come to, in their order.
+    ///
+    /// # Errors
+    /// `Usage` for a text that is no such manifest; `Unsupported` for one that asks for what the
+    /// platform does not have.
+    fn read(&self, manifest: &str) -> Result<Vec<Described>>;
+
+    /// Makes what `wanted` describes. Where a part of it is refused, nothing of it stays.
+    ///
+    /// # Errors
+    /// `Conflict` where one of its name is there; `Usage` for what the platform refuses; what came
+    /// to nothing while it was waited for; `Interrupted` or `TimedOut` when asked to stop waiting:
+    /// it is there then.
+    async fn make(&self, wanted: &Making<'_>, cancel: &Cancel) -> Result<Made>;
+
+    /// Checks one answer of a person who is asked for a VM bit by bit.
+    ///
+    /// # Errors
+    /// What is wrong with it, by kind.
+    async fn check(&self, answer: &Answer<'_>) -> Result<()>;
+}
+
+/// A VM to be made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NewVm {
+    /// Its reference without a context.
+    pub name: String,
+    /// Processors as the guest counts them.
+    pub cpus: Option<u32>,
+    /// Bytes of memory.
+    pub memory_bytes: Option<u64>,
+    /// Its disk.
+    pub disk: Option<NewDisk>,
+    /// The platform's name for where a new disk is kept.
+    pub storage_class: Option<String>,
+    /// The platform's name for a size.
+    pub instancetype: Option<String>,
+    /// The platform's name for a set of preferred devices.
+    pub preference: Option<String>,
+    /// What cloud-init gets as user data. May hold secrets: it is not stored.
+    #[serde(skip)]
+    pub user_data: Option<String>,
+    /// Public keys that may log in.
+    pub ssh_keys: Vec<String>,
+    /// The platform's names of networks, a card for each; none is the usual one.
+    pub networks: Vec<String>,
+    /// The platform's names of GPUs.
+    pub gpus: Vec<String>,
+    /// The platform's names of other devices of hosts.
+    pub host_devices: Vec<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Where the disk of a new VM comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NewDisk {
+    /// A container image; what the guest writes is lost when it stops.
+    Image(String),
+    /// A volume that is there.
+    Volume(String),
+    /// A copy of what a source of images holds.
+    Source(String),
+    /// The same, with the size and the devices that go with it.
+    Template(String),
+    /// A new one without content, of so many bytes.
+    Blank(u64),
+}
+
+/// One thing that is wanted of the platform.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Described {
+    /// The VM that it is about, as records show it.
+    pub vm: String,
+    /// The reference of that VM, without its context.
+    pub reference: String,
+    /// What is to be done.
+    pub deed: Deed,
+    /// What a person should know before it is done: what of a description has no counterpart.
+    pub remarks: Vec<String>,
+    /// Whether what comes after it needs it to be complete.
+    pub awaited: bool,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Deed {
+    /// Make these objects of the platform, one after another.
+    Make {
+        /// The verb in records: `create`, `clone`.
+        verb: &'static str,
+        /// The objects.
+        objects: Vec<Value>,
+    },
+    /// Switch the VM on.
+    Start,
+    /// Switch it off.
+    Stop(Stop),
+    /// Restart it.
+    Restart {
+        /// Whether without asking the guest.
+        hard: bool,
+    },
+    /// Change its size.
+    Resize(Size),
+    /// Move it.
+    Migrate(Destination),
+}
+
+/// What is made, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Making<'m> {
+    /// The objects of the platform.
+    pub objects: &'m [Value],
+    /// Whether the platform is only to say that it would.
+    pub dry_run: bool,
+    /// Whether a VM is to be switched on, whatever its description says.
+    pub start: bool,
+    /// Whether to wait until all is complete: disks filled, a VM that is switched on running.
+    pub wait: bool,
+}
+
+/// What was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The VM, where one was made.
+    pub vm: Option<VmId>,
+    /// What else there is to know.
+    pub note: Option<String>,
+}
+
+/// An answer to one question about a VM to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// The VM's name.
+    Name(&'a str),
+    /// The namespace, and the name it is to have there.
+    Namespace(&'a str, &'a str),
+    /// A disk, in a namespace.
+    Disk(&'a str, &'a NewDisk),
+}

@@ -1,0 +1,156 @@
+//! Asking a person for a machine, bit by bit. Each answer is checked, on the platform where that
+//! alone knows; at the end the platform is asked whether it would take the whole.
+
+use std::io::IsTerminal;
+
+use dialoguer::{Confirm, Input, Select};
+use hyper_common::config::ContextConfig;
+use hyper_common::error::{Error, ErrorKind, Result, one_line};
+use hyper_common::provider::{Answer, Create, Deed, Described, Making, NewDisk, NewVm};
+use hyper_common::tool::Context;
+use hyper_common::vm::{format_bytes, parse_bytes};
+
+/// Where disks come from, as they are offered.
+const SOURCES: [&str; 4] = [
+    "a container image",
+    "a copy of a DataSource",
+    "a volume that is there",
+    "a new disk without content",
+];
+
+/// The machine that a person wants.
+///
+/// # Errors
+/// `Usage` where there is no terminal; `Interrupted` for one who does not want it after all; those
+/// of the platform.
+pub async fn ask(
+    create: &dyn Create,
+    context: &ContextConfig,
+    cx: &mut Context,
+) -> Result<Described> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Error::usage("--interactive needs a terminal")
+            .with_hint("`hyper vm create --help` shows the flags that say the same"));
+    }
+    let (name, namespace) = place(create, context, cx).await?;
+    let cpus = loop {
+        match line("CPUs", Some("2"))?.parse::<u32>() {
+            Ok(cpus) if cpus > 0 => break cpus,
+            _ => cx.remarks.warn("a number from 1 on, such as 4"),
+        }
+    };
+    let memory = loop {
+        match parse_bytes(&line("Memory", Some("4Gi"))?) {
+            Ok(bytes) if bytes > 0 => break bytes,
+            Ok(_) => cx.remarks.warn("a machine needs memory"),
+            Err(why) => cx.remarks.warn(&why),
+        }
+    };
+    let disk = loop {
+        let Some(disk) = source(cx)? else { continue };
+        if passes(create.check(&Answer::Disk(&namespace, &disk)).await, cx)? {
+            break disk;
+        }
+    };
+    let what = format!("{cpus} CPUs, {}, {}", format_bytes(memory), words(&disk));
+    let vm = NewVm {
+        name: format!("{namespace}/{name}"),
+        cpus: Some(cpus),
+        memory_bytes: Some(memory),
+        disk: Some(disk),
+        ..NewVm::default()
+    };
+    if !confirmed(&format!("Make {name} in {namespace} with {what}?"))? {
+        return Err(Error::new(ErrorKind::Interrupted, "not confirmed"));
+    }
+    let described = cx.cancel.unless_cancelled(create.describe(&vm)).await?;
+    if let Deed::Make { objects, .. } = &described.deed {
+        let trial = Making { objects, dry_run: true, start: false, wait: false };
+        create.make(&trial, &cx.cancel).await?;
+        cx.remarks.say("the server accepts it");
+    }
+    Ok(described)
+}
+
+/// A name that is free, and the namespace in which it is.
+async fn place(
+    create: &dyn Create,
+    context: &ContextConfig,
+    cx: &Context,
+) -> Result<(String, String)> {
+    let usual = context.namespace.as_deref().unwrap_or("default");
+    loop {
+        let name = line("Name", None)?;
+        if !passes(create.check(&Answer::Name(&name)).await, cx)? {
+            continue;
+        }
+        loop {
+            let namespace = line("Namespace", Some(usual))?;
+            let checked = create.check(&Answer::Namespace(&namespace, &name)).await;
+            let is_taken = checked.as_ref().is_err_and(|it| it.kind() == ErrorKind::Conflict);
+            if passes(checked, cx)? {
+                return Ok((name, namespace));
+            }
+            if is_taken {
+                break;
+            }
+        }
+    }
+}
+
+/// Whether an answer is good; what is wrong with it is told, and it is asked for again.
+fn passes(checked: Result<()>, cx: &Context) -> Result<bool> {
+    match checked {
+        Ok(()) => Ok(true),
+        Err(error) if is_an_answers_fault(error.kind()) => {
+            cx.remarks.warn(&one_line(&error));
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_an_answers_fault(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Usage | ErrorKind::NotFound | ErrorKind::Conflict)
+}
+
+fn source(cx: &Context) -> Result<Option<NewDisk>> {
+    let chosen = Select::new().with_prompt("Disk").items(SOURCES).default(0).interact();
+    Ok(Some(match chosen.map_err(failed)? {
+        0 => NewDisk::Image(line("Image", Some("quay.io/containerdisks/fedora"))?),
+        1 => NewDisk::Source(line("DataSource, as NAME or NAMESPACE/NAME", None)?),
+        2 => NewDisk::Volume(line("Volume", None)?),
+        _ => match parse_bytes(&line("Size", Some("20Gi"))?) {
+            Ok(bytes) if bytes > 0 => NewDisk::Blank(bytes),
+            _ => {
+                cx.remarks.warn("a size such as 20Gi");
+                return Ok(None);
+            }
+        },
+    }))
+}
+
+fn words(disk: &NewDisk) -> String {
+    match disk {
+        NewDisk::Image(image) => format!("the container image {image}"),
+        NewDisk::Source(name) | NewDisk::Template(name) => format!("a copy of {name}"),
+        NewDisk::Volume(name) => format!("the volume {name}"),
+        NewDisk::Blank(bytes) => format!("a new disk of {}", format_bytes(*bytes)),
+    }
+}
+
+fn line(question: &str, usual: Option<&str>) -> Result<String> {
+    let mut input = Input::<String>::new().with_prompt(question);
+    if let Some(usual) = usual {
+        input = input.default(usual.to_owned());
+    }
+    Ok(input.interact_text().map_err(failed)?.trim().to_owned())
+}
+
+fn confirmed(question: &str) -> Result<bool> {
+    Confirm::new().with_prompt(question).default(true).interact().map_err(failed)
+}
+
+fn failed(dialoguer::Error::IO(error): dialoguer::Error) -> Error {
+    Error::io("ask on the terminal", error)
+}
