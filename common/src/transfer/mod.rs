@@ -14,6 +14,7 @@ mod buffer;
 mod content;
 mod copy;
 mod cutter;
+mod dense;
 mod disk;
 mod engine;
 mod keep;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::ahead::Ahead;
 use super::buffer::{Buffer, Stock};
 use super::content::{CHUNK, ChunkSum};
+use super::dense::is_dense;
 use super::zero::is_zero;
 use crate::image::coding::{Packer, Unpacker, adler32};
 use crate::image::{
@@ -277,13 +278,13 @@ impl Tools {
             let moved =
                 ready.and_then(|next| moved(next.coding, next.stream.clone(), Some(&bytes), pack));
             let stream = match moved {
-                Some(stream) => stream,
-                None => self.packed(&bytes, unit, pack)?,
+                None if pack.plain_above.is_some() && is_dense(&bytes) => None,
+                None => Some(self.packed(&bytes, unit, pack)?),
+                moved => moved,
             };
-            let body = if pack.holds(&stream) {
-                CodedBody::Packed(stream)
-            } else {
-                CodedBody::Plain(bytes)
+            let body = match stream.filter(|stream| pack.holds(stream)) {
+                Some(stream) => CodedBody::Packed(stream),
+                None => CodedBody::Plain(bytes),
             };
             push_run(&mut done.runs, range, body);
         }

@@ -28,8 +28,8 @@ const CAPACITY_MAX: u64 = 1 << 49;
 /// half as long again for 4 % more.
 const DEFLATE_LEVEL: u8 = 1;
 
-/// The usual level of zstd: a fifth less work than level 3, which QEMU takes, for files that are
-/// about 2 % larger.
+/// The usual level of zstd: a third less work than level 3, which QEMU takes, for files that are
+/// about 3 % larger.
 const ZSTD_LEVEL: u8 = 1;
 
 /// log2 of the refcount width in bits.
