@@ -36,6 +36,7 @@ complete -c hyper -n "__fish_hyper_needs_command" -f -a "export" -d 'Export virt
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "history" -d 'Show and clean up after earlier runs'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "image" -d 'Convert, inspect, verify and compare disk images'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "sim" -d 'Simulate platforms, for trying and testing'
+complete -c hyper -n "__fish_hyper_needs_command" -f -a "snapshot" -d 'Take, list and remove snapshots of virtual machines, and return to them'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List, make, start, stop and change virtual machines'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "watch" -d 'Follow virtual machines as they change'
 complete -c hyper -n "__fish_hyper_using_subcommand completion" -s h -l help -d 'Print help'
@@ -320,6 +321,143 @@ jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and not __fish_seen_subcommand_from create list revert restore delete consolidate prune" -s h -l help -d 'Print help'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and not __fish_seen_subcommand_from create list revert restore delete consolidate prune" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and not __fish_seen_subcommand_from create list revert restore delete consolidate prune" -f -a "create" -d 'Take snapshots of machines'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and not __fish_seen_subcommand_from create list revert restore delete consolidate prune" -f -a "list" -d 'Show the snapshots of machines, each below the one that it was made from'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and not __fish_seen_subcommand_from create list revert restore delete consolidate prune" -f -a "revert" -d 'Make a machine again what it was when a snapshot was taken'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and not __fish_seen_subcommand_from create list revert restore delete consolidate prune" -f -a "restore" -d 'Make a machine again what it was when a snapshot was taken'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and not __fish_seen_subcommand_from create list revert restore delete consolidate prune" -f -a "delete" -d 'Remove snapshots of a machine, which stays what it is'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and not __fish_seen_subcommand_from create list revert restore delete consolidate prune" -f -a "consolidate" -d 'Merge what removed snapshots left of the disks of vSphere machines'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and not __fish_seen_subcommand_from create list revert restore delete consolidate prune" -f -a "prune" -d 'Remove old snapshots of machines'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l name -d 'Call it so instead of by the time; {vm} stands for the machine\'s name' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l description -d 'Say what it is for' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l memory -d 'Keep the guest\'s memory, too (vSphere)'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l quiesce -d 'Bring the guest\'s file systems to rest for it, or fail'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from revert" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from revert" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from revert" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from revert" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from revert" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from revert" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from revert" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from revert" -s y -l yes -d 'Do it without asking'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from revert" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s y -l yes -d 'Do it without asking'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -l children -d 'Remove those made from them, too (vSphere)'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do it without asking'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from consolidate" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from consolidate" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from consolidate" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from consolidate" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from consolidate" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from consolidate" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from consolidate" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from consolidate" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from consolidate" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from consolidate" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from consolidate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -l keep -d 'Keep the newest so many of each machine' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -l older-than -d 'Remove only those made before: a time ago (7d), a date, or RFC 3339' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -s y -l yes -d 'Do it without asking'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "list" -d 'Show machines'

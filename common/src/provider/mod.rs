@@ -25,6 +25,9 @@ pub use self::facets::migrate::{Destination, How, Migrate, Moved};
 pub use self::facets::power::{Power, Stop, Switched};
 pub use self::facets::reclaim::{Reclaim, Reclaimed};
 pub use self::facets::resize::{Resize, Resized, Size};
+pub use self::facets::snapshots::{
+    NewSnapshot, Snapshot, SnapshotStatus, Snapshots, find as find_snapshot,
+};
 use crate::error::Result;
 use crate::vm::{Vm, VmFilter, VmId};
 
@@ -75,6 +78,9 @@ pub trait Provider: Debug + Send + Sync {
 
     /// Moving VMs from host to host.
     fn migrate(&self) -> Option<&dyn Migrate>;
+
+    /// Keeping moments of VMs, and returning to them.
+    fn snapshots(&self) -> Option<&dyn Snapshots>;
 
     /// Removing what killed runs left.
     fn reclaim(&self) -> Option<&dyn Reclaim>;

@@ -17,6 +17,7 @@ pub mod flags;
 mod journaled;
 mod layers;
 mod leftover;
+pub mod machines;
 mod main;
 #[cfg(debug_assertions)]
 mod neutralise;

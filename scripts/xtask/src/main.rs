@@ -57,6 +57,7 @@ fn commands() -> Vec<(&'static str, clap::Command)> {
         ("hyper-history", hyper_history::command()),
         ("hyper-image", hyper_image::command()),
         ("hyper-sim", hyper_sim::command()),
+        ("hyper-snapshot", hyper_snapshot::command()),
         ("hyper-vm", hyper_vm::command()),
         ("hyper-watch", hyper_watch::command()),
     ]

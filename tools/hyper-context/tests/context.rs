@@ -182,7 +182,17 @@ fn capabilities_are_the_providers() {
             (words.next().unwrap(), words.next().unwrap())
         })
         .collect();
-    let names = ["export", "feed", "power", "create", "lifecycle", "resize", "migrate", "reclaim"];
+    let names = [
+        "export",
+        "feed",
+        "power",
+        "create",
+        "lifecycle",
+        "resize",
+        "migrate",
+        "snapshots",
+        "reclaim",
+    ];
     let has = |name: &'static str| (name, if name == "export" { "yes" } else { "no" });
     let local: Vec<_> = [("FACET", "AVAILABLE")].into_iter().chain(names.map(has)).collect();
     assert_eq!(facets, local, "{}", done.out);

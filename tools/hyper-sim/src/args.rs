@@ -112,8 +112,9 @@ pub struct VsphereArgs {
 
     /// Let something go wrong: op=OP,object=TEXT,skip=N,max=N and what happens
     ///
-    /// OP is a SOAP method, nfc, folder, or lease for becoming ready (which takes a delay alone);
-    /// without it the rule is for all of them. TEXT is part of the object's id or the file's name.
+    /// OP is a SOAP method, nfc, folder, lease for becoming ready (which takes a delay alone), or
+    /// merge for the disks of a removed snapshot (which takes a fault alone); without it the rule
+    /// is for all of them. TEXT is part of the object's id or the file's name.
     /// The first N that match pass with skip, and at most N are hit with max. What happens:
     /// delay=TIME, late=TIME (a method is done and answered later), status=N with
     /// retry-after=SECONDS, fault=NAME, cut=BYTES (the connection breaks), short=BYTES (the body ends as if whole),

@@ -97,6 +97,7 @@ fn add(
         snapshots: Vec::new(),
         current: None,
         made_snapshots: 0,
+        unmerged: false,
         leases: Vec::new(),
     });
 }

@@ -6,6 +6,7 @@ use hyper_common::config::Config;
 use hyper_common::error::{Error, Result};
 use hyper_common::provider::{Destination, NewDisk, NewVm, Size, Stop};
 use hyper_common::tool::flags::{ContextFlags, FilterFlags};
+use hyper_common::tool::machines::{Reference, Which};
 use hyper_common::vm::VmFilter;
 use serde::Serialize;
 
@@ -72,21 +73,6 @@ pub enum Origin {
     Answers,
 }
 
-/// The machines that are meant.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Which {
-    /// These, without repetition.
-    Named(Vec<Reference>),
-    /// All of a context that pass a filter.
-    Chosen {
-        /// The context.
-        context: String,
-        /// The filter.
-        filter: Box<VmFilter>,
-    },
-}
-
 /// What is to be done to a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -118,15 +104,6 @@ pub enum Action {
     Resize(Size),
     /// Move it.
     Migrate(Destination),
-}
-
-/// A context and what it is to look for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Reference {
-    /// The context's name.
-    pub context: String,
-    /// The rest of the reference; empty for everything.
-    pub rest: String,
 }
 
 impl Request {
@@ -180,7 +157,8 @@ impl Request {
 
 impl Request {
     fn change(args: ChangeArgs, action: Action, config: &Config) -> Result<Self> {
-        Ok(Self::Change { which: which(args, config)?, action })
+        let which = Which::new(&args.vms, args.choice, &args.context, config)?;
+        Ok(Self::Change { which, action })
     }
 }
 
@@ -228,27 +206,6 @@ fn described(args: CreateArgs, name: String) -> Result<Origin> {
     Ok(Origin::Arguments { vm: Box::new(vm), user_data: args.cloud_init, ssh_keys: args.ssh_key })
 }
 
-/// The machines that are named, else those that the filters choose.
-fn which(args: ChangeArgs, config: &Config) -> Result<Which> {
-    if args.vms.is_empty() {
-        // A script's variable that is not set must not mean everything.
-        if args.choice.selector.as_deref().is_some_and(|it| it.trim().is_empty()) {
-            return Err(Error::usage("--selector is empty, which would choose every machine"));
-        }
-        let filter = Box::new(args.choice.filter()?);
-        return Ok(Which::Chosen { context: args.context.only(config)?.name, filter });
-    }
-    let mut vms: Vec<Reference> = Vec::new();
-    for text in &args.vms {
-        let (context, rest) = args.context.locate(config, text)?;
-        let reference = Reference { context: context.name, rest };
-        if !vms.contains(&reference) {
-            vms.push(reference);
-        }
-    }
-    Ok(Which::Named(vms))
-}
-
 fn filter(flags: FilterFlags) -> Box<VmFilter> {
     Box::new(flags.into())
 }
@@ -259,10 +216,4 @@ fn locate(texts: &[String], flags: &ContextFlags, config: &Config) -> Result<Vec
         Ok(Reference { context: context.name, rest })
     };
     texts.iter().map(one).collect()
-}
-
-impl std::fmt::Display for Reference {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.context, self.rest)
-    }
 }

@@ -4,11 +4,12 @@ use futures::StreamExt;
 use hyper_common::error::{Error, ErrorKind, Result, one_line};
 use hyper_common::output::OutputFormat;
 use hyper_common::provider::registry;
+use hyper_common::tool::machines::Reference;
 use hyper_common::tool::{Context, Remarks};
 use hyper_common::vm::VmFilter;
 
 use crate::record::facts;
-use crate::request::{Reference, Request};
+use crate::request::Request;
 use crate::{change, create};
 
 /// Carries out a request.

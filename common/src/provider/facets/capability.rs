@@ -53,6 +53,11 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
             available: provider.migrate().is_some(),
         },
         Capability {
+            facet: "snapshots",
+            summary: "Take, list, remove and return to snapshots of machines",
+            available: provider.snapshots().is_some(),
+        },
+        Capability {
             facet: "reclaim",
             summary: "Remove what killed runs left on the platform",
             available: provider.reclaim().is_some(),

@@ -9,3 +9,4 @@ pub mod migrate;
 pub mod power;
 pub mod reclaim;
 pub mod resize;
+pub mod snapshots;

@@ -20,6 +20,7 @@ mod quantity;
 mod record;
 mod resize;
 mod resolve;
+mod snapshots;
 mod watch;
 mod wire;
 
@@ -32,6 +33,7 @@ pub use self::client::{Client, Place};
 pub use self::discovery::Resource;
 use super::{
     Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize, ServerInfo,
+    Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -125,6 +127,10 @@ impl Provider for Kubevirt {
     }
 
     fn migrate(&self) -> Option<&dyn Migrate> {
+        Some(self)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
         Some(self)
     }
 

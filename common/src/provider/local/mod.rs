@@ -30,6 +30,7 @@ pub use self::image::{LocalImage, format_of, open_image};
 use self::locate::Place;
 use super::{
     Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize, ServerInfo,
+    Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -134,6 +135,10 @@ impl Provider for Local {
 
     async fn log_out(&self) -> Result<bool> {
         Ok(false)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {

@@ -24,6 +24,7 @@ mod resize;
 mod resolve;
 mod session;
 mod snapshot;
+mod snapshots;
 mod soap;
 mod stream;
 mod task;
@@ -40,6 +41,7 @@ pub use self::property::{Object, Properties};
 pub use self::soap::{Body, MoRef, Reply, Value, parse};
 use super::{
     Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize, ServerInfo,
+    Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -99,6 +101,10 @@ impl Provider for Vsphere {
     }
 
     fn export(&self) -> Option<&dyn Export> {
+        Some(self)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
         Some(self)
     }
 

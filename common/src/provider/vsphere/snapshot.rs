@@ -11,6 +11,7 @@ use super::machine::plain_name;
 use super::soap::{Body, MoRef, Value};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result, ResultExt, one_line};
+use crate::provider::facets::snapshots::TEMPORARY;
 
 /// The word for snapshots in the journal.
 pub(super) const SNAPSHOT: &str = "snapshot";
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(330);
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
 /// How the names of snapshots begin that are made for a run.
-const PREFIX: &str = "hyper-export-";
+const PREFIX: &str = TEMPORARY;
 /// The longest that a server takes to make one.
 const SLOWEST: jiff::SignedDuration = jiff::SignedDuration::from_mins(15);
 

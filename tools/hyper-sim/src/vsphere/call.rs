@@ -107,6 +107,8 @@ fn at_once(sim: &Arc<Sim>, caller: &Caller, request: &Request) -> Result<Answer,
         "RebootGuest" => change::reboot(sim, this),
         "CreateSnapshot_Task" => change::create_snapshot(sim, caller, this, args),
         "RemoveSnapshot_Task" => change::remove_snapshot(sim, caller, this, args),
+        "RevertToSnapshot_Task" => change::revert(sim, caller, this),
+        "ConsolidateVMDisks_Task" => change::consolidate(sim, caller, this),
         "ExportVm" => lease::export(sim, this, None),
         "ExportSnapshot" => {
             let owner = sim.lock().tree.machine_of_snapshot(this).map(|it| it.reference.clone());

@@ -135,7 +135,7 @@ pub fn create_snapshot(
     }
     let name = args.text_of("name").unwrap_or_default().to_owned();
     let description = args.text_of("description").unwrap_or_default().to_owned();
-    let (quiesced, id) = (args.is("quiesce"), this.value.clone());
+    let (quiesced, memory, id) = (args.is("quiesce"), args.is("memory"), this.value.clone());
     let work = move |state: &mut State| {
         let number = state.tree.next_number();
         let machine = state.tree.machines.get_mut(&id);
@@ -149,6 +149,8 @@ pub fn create_snapshot(
             description,
             created: Timestamp::now(),
             quiesced,
+            // Nothing is in the memory of a machine that is off.
+            memory: memory && machine.power == Power::On,
             power: machine.power,
             parent: machine.current,
         });
@@ -176,13 +178,63 @@ pub fn remove_snapshot(
         machine.reference.clone()
     };
     let (below, snapshot, id) = (args.is("removeChildren"), this.clone(), owner.value.clone());
+    let stuck = stuck(sim, &owner);
     let work = move |state: &mut State| {
         if let Some(machine) = state.tree.machines.get_mut(&id) {
             remove(machine, &snapshot, below);
+            machine.unmerged |= stuck.is_some();
         }
-        Ok(None)
+        stuck.map_or(Ok(None), Err)
     };
     let task = task::start(sim, owner, &caller.user, "vm.Snapshot.remove", work);
+    Ok(Answer::Value(task.into()))
+}
+
+/// What keeps the disks of a machine from being merged, where a rule says so.
+fn stuck(sim: &Sim, machine: &Ref) -> Option<Fault> {
+    sim.rules.meet("merge", &machine.value).fault.as_deref().and_then(super::http::made_fault)
+}
+
+/// `RevertToSnapshot_Task`: the machine goes on from there, off unless the snapshot has its memory.
+///
+/// # Errors
+/// `InvalidState` while a lease holds the machine.
+pub fn revert(sim: &Arc<Sim>, caller: &Caller, this: &Ref) -> Result<Answer, Fault> {
+    let owner = {
+        let state = sim.lock();
+        let machine = state.tree.machine_of_snapshot(this).ok_or_else(|| Fault::gone(this))?;
+        free(machine)?;
+        machine.reference.clone()
+    };
+    let (snapshot, id) = (this.clone(), owner.value.clone());
+    let work = move |state: &mut State| {
+        let machine = state.tree.machines.get_mut(&id);
+        let machine = machine.ok_or_else(|| Fault::new("InvalidState", "The machine is gone."))?;
+        let found = machine.snapshot(&snapshot).map(|it| (it.id, it.memory));
+        let (number, memory) = found.ok_or_else(|| Fault::gone(&snapshot))?;
+        machine.current = Some(number);
+        set_power(state, &id, if memory { Power::On } else { Power::Off });
+        Ok(None)
+    };
+    let task = task::start(sim, owner, &caller.user, "vm.Snapshot.revert", work);
+    Ok(Answer::Value(task.into()))
+}
+
+/// `ConsolidateVMDisks_Task`.
+///
+/// # Errors
+/// `InvalidState` while a lease holds the machine.
+pub fn consolidate(sim: &Arc<Sim>, caller: &Caller, this: &Ref) -> Result<Answer, Fault> {
+    free(machine(&sim.lock(), this)?)?;
+    let (stuck, id) = (stuck(sim, this), this.value.clone());
+    let work = move |state: &mut State| {
+        if let Some(machine) = state.tree.machines.get_mut(&id) {
+            machine.unmerged &= stuck.is_some();
+        }
+        stuck.map_or(Ok(None), Err)
+    };
+    let description = "VirtualMachine.consolidateDisks";
+    let task = task::start(sim, this.clone(), &caller.user, description, work);
     Ok(Answer::Value(task.into()))
 }
 

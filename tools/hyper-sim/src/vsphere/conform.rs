@@ -123,6 +123,7 @@ async fn every_value_is_what_the_interface_says() {
                 description: String::new(),
                 created: first.created,
                 quiesced: false,
+                memory: id == 2,
                 power: Power::Off,
                 parent: (id > 1).then(|| id - 1),
             });

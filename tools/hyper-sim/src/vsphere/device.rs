@@ -209,11 +209,7 @@ fn backing(machine: &Machine, at: usize, disk: &Disk, places: &Places) -> Value 
     if disk.oddity == Some(Oddity::Independent) {
         return base.into();
     }
-    let mut line: Vec<u32> = std::iter::successors(machine.current, |id| {
-        machine.snapshots.iter().find(|snapshot| snapshot.id == *id).and_then(|it| it.parent)
-    })
-    .collect();
-    line.reverse();
+    let line = machine.line(machine.current);
     let stem = |id: &u32| format!("{}-{id:06}", machine.disk_stem(at));
     line.iter().fold(base, |parent, id| flat(&stem(id), Some(parent))).into()
 }

@@ -75,6 +75,8 @@ pub struct Snapshot {
     pub created: Timestamp,
     /// Whether the guest was quiesced.
     pub quiesced: bool,
+    /// Whether the guest's memory is in it.
+    pub memory: bool,
     /// The machine's power when it was made.
     pub power: Power,
     /// The snapshot that it was made from.
@@ -125,6 +127,8 @@ pub struct Machine {
     pub current: Option<u32>,
     /// How many snapshots were ever made.
     pub made_snapshots: u32,
+    /// Whether disks of a removed snapshot wait to be merged.
+    pub unmerged: bool,
     /// Leases that export it, the ones that are alive.
     pub leases: Vec<String>,
 }
@@ -179,6 +183,14 @@ impl Machine {
     /// The snapshots made from a snapshot, or those made from none.
     pub fn children(&self, parent: Option<u32>) -> impl Iterator<Item = &Snapshot> {
         self.snapshots.iter().filter(move |snapshot| snapshot.parent == parent)
+    }
+
+    /// The numbers of the snapshots that lead to one, and it, oldest first.
+    pub fn line(&self, to: Option<u32>) -> Vec<u32> {
+        let parent = |id: &u32| self.snapshots.iter().find(|it| it.id == *id)?.parent;
+        let mut line: Vec<u32> = std::iter::successors(to, parent).collect();
+        line.reverse();
+        line
     }
 
     /// Bytes that all disks together can hold.

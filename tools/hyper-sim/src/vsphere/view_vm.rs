@@ -1,5 +1,7 @@
 //! The properties of machines and of their snapshots.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use super::device::devices;
@@ -233,7 +235,7 @@ fn runtime(tree: &Inventory, machine: &Machine) -> Data {
         .set("recordReplayState", "inactive")
         .maybe("cleanPowerOff", (!on).then_some(true))
         .set("onlineStandby", false)
-        .set("consolidationNeeded", false)
+        .set("consolidationNeeded", machine.unmerged)
         .set("paused", false)
         .set("snapshotInBackground", false)
         .set("quiescedForkParent", false)
@@ -352,51 +354,85 @@ fn storage(tree: &Inventory, machine: &Machine) -> Data {
         .set("timestamp", machine.created)
 }
 
-fn layout(machine: &Machine) -> Data {
-    let mut files = Vec::new();
-    let mut add = |name: String, kind: &str, size: u64| {
-        let key = files.len() as i32;
-        files.push(
+/// The files of a machine, numbered as they are added.
+struct Files<'m> {
+    machine: &'m Machine,
+    list: Vec<Data>,
+}
+
+impl Files<'_> {
+    fn add(&mut self, name: &str, kind: &str, size: u64) -> i32 {
+        let key = self.list.len() as i32;
+        self.list.push(
             Data::new("VirtualMachineFileLayoutExFileInfo")
                 .set("key", key)
-                .set("name", file(machine, &name))
+                .set("name", file(self.machine, name))
                 .set("type", kind)
                 .set("size", size)
                 .set("uniqueSize", size)
                 .set("accessible", true),
         );
         key
-    };
-    add(format!("{}.vmx", machine.name), "config", 3000);
-    add(format!("{}.nvram", machine.name), "nvram", super::folder::NVRAM_LEN);
-    add(format!("{}.vmsd", machine.name), "snapshotList", 43);
-    let mut disks = Vec::new();
+    }
+}
+
+/// The files of a disk: its base, and by snapshot the delta that was begun with it.
+type DiskFiles = (Vec<i32>, HashMap<u32, Vec<i32>>);
+
+fn layout(machine: &Machine) -> Data {
+    let mut files = Files { machine, list: Vec::new() };
+    files.add(&format!("{}.vmx", machine.name), "config", 3000);
+    files.add(&format!("{}.nvram", machine.name), "nvram", super::folder::NVRAM_LEN);
+    files.add(&format!("{}.vmsd", machine.name), "snapshotList", 43);
+    let mut disks: Vec<DiskFiles> = Vec::new();
     for (at, disk) in machine.disks.iter().enumerate() {
         let stem = machine.disk_stem(at);
-        let mut chain = vec![vec![
-            add(format!("{stem}.vmdk"), "diskDescriptor", 512),
-            add(format!("{stem}-flat.vmdk"), "diskExtent", disk.image.committed(disk.thin)),
-        ]];
-        for snapshot in &machine.snapshots {
-            let delta = format!("{stem}-{:06}", snapshot.id);
-            chain.push(vec![
-                add(format!("{delta}.vmdk"), "diskDescriptor", 400),
-                add(format!("{delta}-sesparse.vmdk"), "diskExtent", 1 << 20),
-            ]);
-        }
-        let units = chain
-            .into_iter()
-            .map(|keys| Data::new("VirtualMachineFileLayoutExDiskUnit").set("fileKey", keys));
-        disks.push(
-            Data::new("VirtualMachineFileLayoutExDiskLayout")
-                .set("key", Machine::disk_key(at))
-                .set("chain", units.collect::<Vec<_>>()),
+        let flat = disk.image.committed(disk.thin);
+        let base = vec![
+            files.add(&format!("{stem}.vmdk"), "diskDescriptor", 512),
+            files.add(&format!("{stem}-flat.vmdk"), "diskExtent", flat),
+        ];
+        let mut delta = |snapshot: &Snapshot| {
+            let stem = format!("{stem}-{:06}", snapshot.id);
+            let descriptor = files.add(&format!("{stem}.vmdk"), "diskDescriptor", 400);
+            let extent = files.add(&format!("{stem}-sesparse.vmdk"), "diskExtent", 1 << 20);
+            (snapshot.id, vec![descriptor, extent])
+        };
+        disks.push((base, machine.snapshots.iter().map(&mut delta).collect()));
+    }
+    let mut snapshots = Vec::new();
+    for snapshot in &machine.snapshots {
+        let stem = format!("{}-Snapshot{}", machine.name, snapshot.id);
+        let state = files.add(&format!("{stem}.vmsn"), "snapshotData", 28_000);
+        let mut keep = |bytes| files.add(&format!("{stem}.vmem"), "snapshotMemory", bytes);
+        let memory = if snapshot.memory { keep(machine.memory_mib << 20) } else { -1 };
+        snapshots.push(
+            Data::new("VirtualMachineFileLayoutExSnapshotLayout")
+                .set("key", &snapshot.reference)
+                .set("dataKey", state)
+                .set("memoryKey", memory)
+                .set("disk", chains(&disks, &machine.line(snapshot.parent))),
         );
     }
     Data::new("VirtualMachineFileLayoutEx")
-        .set("file", files)
-        .set("disk", disks)
+        .set("file", files.list)
+        .set("disk", chains(&disks, &machine.line(machine.current)))
+        .set("snapshot", snapshots)
         .set("timestamp", machine.created)
+}
+
+/// What each disk consists of on the way of these snapshots.
+fn chains(disks: &[DiskFiles], line: &[u32]) -> Vec<Data> {
+    let unit = |keys: &Vec<i32>| {
+        Data::new("VirtualMachineFileLayoutExDiskUnit").set("fileKey", keys.clone())
+    };
+    let chain = |(at, (base, deltas)): (usize, &DiskFiles)| {
+        let units = [base].into_iter().chain(line.iter().filter_map(|id| deltas.get(id)));
+        Data::new("VirtualMachineFileLayoutExDiskLayout")
+            .set("key", Machine::disk_key(at))
+            .set("chain", units.map(unit).collect::<Vec<_>>())
+    };
+    disks.iter().enumerate().map(chain).collect()
 }
 
 fn snapshots(machine: &Machine) -> Option<Data> {

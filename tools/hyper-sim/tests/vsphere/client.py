@@ -144,6 +144,15 @@ def snapshots(machines):
                if isinstance(device, vim.vm.device.VirtualDisk)][0].backing
     assert backing.fileName.endswith("-000003.vmdk") and backing.parent.parent.parent, backing
     assert one.snapshot.config.name == "app01" and one.snapshot.vm == app
+    first, second, third = app.layoutEx.snapshot
+    assert (first.key, first.memoryKey) == (one.snapshot, -1) and first.dataKey > 0
+    assert [len(it.disk[0].chain) for it in (first, second, third)] == [1, 2, 3]
+    WaitForTask(one.childSnapshotList[0].snapshot.RevertToSnapshot_Task())
+    assert app.snapshot.currentSnapshot == one.childSnapshotList[0].snapshot
+    assert app.runtime.powerState == "poweredOff"
+    assert not app.runtime.consolidationNeeded
+    WaitForTask(app.ConsolidateVMDisks_Task())
+    WaitForTask(one.childSnapshotList[0].childSnapshotList[0].snapshot.RevertToSnapshot_Task())
     WaitForTask(one.childSnapshotList[0].snapshot.RemoveSnapshot_Task(False, True))
     assert one.snapshot.childSnapshot[0] == app.snapshot.currentSnapshot
     lease = one.snapshot.ExportSnapshot()

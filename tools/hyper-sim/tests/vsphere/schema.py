@@ -41,11 +41,11 @@ OBJECTS = {
     "Datastore": [],
     "Network": [],
     "VirtualMachine": [
-        "CreateSnapshot_Task", "PowerOnVM_Task", "PowerOffVM_Task", "ShutdownGuest", "RebootGuest",
-        "ExportVm",
+        "CreateSnapshot_Task", "ConsolidateVMDisks_Task", "PowerOnVM_Task", "PowerOffVM_Task",
+        "ShutdownGuest", "RebootGuest", "ExportVm",
     ],
     "ExtensibleManagedObject": [],
-    "VirtualMachineSnapshot": ["RemoveSnapshot_Task", "ExportSnapshot"],
+    "VirtualMachineSnapshot": ["RevertToSnapshot_Task", "RemoveSnapshot_Task", "ExportSnapshot"],
     "Task": [],
     "HttpNfcLease": [
         "HttpNfcLeaseGetManifest", "HttpNfcLeaseSetManifestChecksumType", "HttpNfcLeaseComplete",
