@@ -31,6 +31,7 @@ complete -c hyper -n "__fish_hyper_needs_command" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_needs_command" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "completion" -d 'Print the completion script for bash, zsh or fish'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "help" -d 'Show the manual of a tool'
+complete -c hyper -n "__fish_hyper_needs_command" -f -a "clone" -d 'Make virtual machines of virtual machines'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "context" -d 'Manage the contexts that name platforms and folders'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "export" -d 'Export virtual machines to disk images and packages'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "history" -d 'Show and clean up after earlier runs'
@@ -41,6 +42,39 @@ complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List, make, sta
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "watch" -d 'Follow virtual machines as they change'
 complete -c hyper -n "__fish_hyper_using_subcommand completion" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand help" -s h -l help -d 'Print help'
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l name -d 'Name clones so; {n} is the number of each, {n:02} with so many digits, {source} the source' -r
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l count -d 'Make so many, numbered from 1' -r
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l bulk -d 'Make those of this file: YAML or JSON with `clones`, CSV, or JSON records; - is standard input' -r
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l snapshot -d 'Clone this snapshot of the source: its name, or @ID' -r
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l folder -d 'Put clones into this folder: a name or a path (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l pool -d 'Put clones into this resource pool or cluster: a name or a path (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l datastore -d 'Put the disks of clones on this datastore: a name or a path (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l host -d 'Put clones on this host (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l max-concurrent -d 'Make at most so many at a time' -r
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l linked -d 'Share the disks of a snapshot with the source instead of copying them (vSphere)'
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l make-snapshot -d 'Take the snapshot that linked clones need; it stays with the source'
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l power-on -d 'Switch clones on, those that are there already as well'
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l wait -d 'Wait until the guest\'s agent (VMware Tools) runs'
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l keep-going -d 'Make what can be made although others cannot; without it one that cannot keeps all from being begun'
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l stop-on-error -d 'Begin no more clones once one has failed'
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l rollback -d 'Remove what this run has made where anything fails, and begin no more'
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -f -a "list" -d 'Show all contexts'

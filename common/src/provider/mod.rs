@@ -14,6 +14,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+pub use self::facets::cloning::{CloneJob, Cloning, NewClone, Place, Planned, Step};
 pub use self::facets::create::{Answer, Create, Deed, Described, Made, Making, NewDisk, NewVm};
 pub use self::facets::export::{
     ByteStream, DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Ledger, Moment,
@@ -81,6 +82,9 @@ pub trait Provider: Debug + Send + Sync {
 
     /// Keeping moments of VMs, and returning to them.
     fn snapshots(&self) -> Option<&dyn Snapshots>;
+
+    /// Making VMs of VMs.
+    fn cloning(&self) -> Option<&dyn Cloning>;
 
     /// Removing what killed runs left.
     fn reclaim(&self) -> Option<&dyn Reclaim>;

@@ -191,6 +191,7 @@ fn capabilities_are_the_providers() {
         "resize",
         "migrate",
         "snapshots",
+        "cloning",
         "reclaim",
     ];
     let has = |name: &'static str| (name, if name == "export" { "yes" } else { "no" });

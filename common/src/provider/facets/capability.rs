@@ -58,6 +58,11 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
             available: provider.snapshots().is_some(),
         },
         Capability {
+            facet: "cloning",
+            summary: "Make machines of machines and of snapshots",
+            available: provider.cloning().is_some(),
+        },
+        Capability {
             facet: "reclaim",
             summary: "Remove what killed runs left on the platform",
             available: provider.reclaim().is_some(),

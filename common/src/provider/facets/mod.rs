@@ -1,6 +1,7 @@
 //! The optional abilities of providers, one trait each.
 
 pub mod capability;
+pub mod cloning;
 pub mod create;
 pub mod export;
 pub mod feed;

@@ -4,6 +4,7 @@
 //! A VM's id is `namespace/name`. The objects' forms, as far as they are read, are in `wire.rs`.
 
 mod client;
+mod cloning;
 mod config;
 mod create;
 mod describe;
@@ -32,8 +33,8 @@ use futures::stream::BoxStream;
 pub use self::client::{Client, Place};
 pub use self::discovery::Resource;
 use super::{
-    Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize, ServerInfo,
-    Snapshots,
+    Cloning, Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize,
+    ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -131,6 +132,10 @@ impl Provider for Kubevirt {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
+    fn cloning(&self) -> Option<&dyn Cloning> {
         Some(self)
     }
 

@@ -29,8 +29,8 @@ pub use self::folder::{Folder, OpenedFiles};
 pub use self::image::{LocalImage, format_of, open_image};
 use self::locate::Place;
 use super::{
-    Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize, ServerInfo,
-    Snapshots,
+    Cloning, Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize,
+    ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -138,6 +138,10 @@ impl Provider for Local {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
+    }
+
+    fn cloning(&self) -> Option<&dyn Cloning> {
         None
     }
 

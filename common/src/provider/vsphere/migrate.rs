@@ -8,6 +8,7 @@ use super::client::Client;
 use super::fault::Fault;
 use super::inventory::MACHINE;
 use super::names::Names;
+use super::place;
 use super::soap::{Body, MoRef, Value};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -29,13 +30,13 @@ impl Migrate for Vsphere {
                 .with_hint("name the host with --to-node"));
         };
         let names = Names::read(client).await?;
-        let host = find(&names, node)?;
+        let host = place::host(&names, node)?;
         let moved = |how: How| Moved { node: node.clone(), how };
         let now = client.properties(&vm, &[HOST, "resourcePool"]).await?;
         if now.reference(HOST).as_ref() == Some(&host) {
             return Ok(moved(How::Already));
         }
-        let pool = pool(client, &host, now.reference("resourcePool").as_ref()).await?;
+        let pool = place::pool_of(client, &host, now.reference("resourcePool").as_ref()).await?;
         check(client, &vm, &host, pool.as_ref(), cancel).await?;
         // The order is that of VirtualMachineRelocateSpec.
         let mut body = Body::new().open("spec", None);
@@ -55,32 +56,6 @@ impl Migrate for Vsphere {
         }
         Ok(moved(How::Moved))
     }
-}
-
-/// The host of this name.
-fn find(names: &Names, node: &str) -> Result<MoRef> {
-    match names.hosts(node).as_slice() {
-        [host] => Ok(MoRef::new("HostSystem", *host)),
-        [] => Err(Error::not_found("there is no such host").with_subject(node)),
-        several => {
-            Err(Error::conflict(format!("{} hosts have this name", several.len()))
-                .with_subject(node))
-        }
-    }
-}
-
-/// The pool that a machine goes to with the host, where that belongs to another cluster or to
-/// none.
-async fn pool(client: &Client, host: &MoRef, now: Option<&MoRef>) -> Result<Option<MoRef>> {
-    let parent = client.properties(host, &["parent"]).await?.reference("parent");
-    let Some(parent) = parent else { return Ok(None) };
-    if let Some(now) = now {
-        let owner = client.properties(now, &["owner"]).await?.reference("owner");
-        if owner.as_ref() == Some(&parent) {
-            return Ok(None);
-        }
-    }
-    Ok(client.properties(&parent, &["resourcePool"]).await?.reference("resourcePool"))
 }
 
 /// Asks the server whether the machine could move. One that does not check says so when it moves

@@ -3,6 +3,7 @@
 
 mod auth;
 mod client;
+mod cloning;
 mod config;
 mod datastore;
 mod export;
@@ -16,6 +17,7 @@ mod moment;
 mod names;
 mod nfc;
 mod opening;
+mod place;
 mod power;
 mod property;
 mod reclaim;
@@ -40,8 +42,8 @@ pub use self::fault::{Fault, fault_of};
 pub use self::property::{Object, Properties};
 pub use self::soap::{Body, MoRef, Reply, Value, parse};
 use super::{
-    Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize, ServerInfo,
-    Snapshots,
+    Cloning, Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize,
+    ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -105,6 +107,10 @@ impl Provider for Vsphere {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
+    fn cloning(&self) -> Option<&dyn Cloning> {
         Some(self)
     }
 

@@ -9,13 +9,14 @@ use super::stream::page_options;
 use crate::error::Result;
 
 /// The types whose names are read, and what leads up from each in the inventory.
-const KINDS: [(&str, &[&str]); 9] = [
+const KINDS: [(&str, &[&str]); 10] = [
     ("Folder", &["name", "parent"]),
     ("Datacenter", &["name", "parent"]),
     ("VirtualApp", &["name", "parent", "parentFolder"]),
     ("ResourcePool", &["name", "parent"]),
     ("ComputeResource", &["name", "parent"]),
     ("ClusterComputeResource", &["name", "parent"]),
+    ("Datastore", &["name", "parent"]),
     ("HostSystem", &["name"]),
     ("Network", &["name"]),
     ("DistributedVirtualPortgroup", &["name"]),
@@ -81,6 +82,18 @@ impl Names {
     /// The name of an object.
     pub fn name(&self, id: &str) -> Option<&str> {
         self.0.get(id).map(|named| named.name.as_str())
+    }
+
+    /// Everything of these types that has a place in the inventory: what it is, its name, its path.
+    pub fn of_types<'n>(
+        &'n self,
+        types: &'n [&str],
+    ) -> impl Iterator<Item = (MoRef, &'n str, String)> {
+        let fitting = self.0.iter().filter(|(_, named)| types.contains(&named.kind.as_str()));
+        fitting.filter_map(|(id, named)| {
+            let path = self.path(named.parent.as_deref()?, &named.name)?;
+            Some((MoRef::new(&named.kind, id), named.name.as_str(), path))
+        })
     }
 
     /// The identifiers of the hosts called `name`.

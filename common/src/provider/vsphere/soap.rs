@@ -59,6 +59,13 @@ impl Body {
         self
     }
 
+    /// An element with text whose type the API leaves open, such as `xsd:string`.
+    #[must_use]
+    pub fn typed(mut self, name: &str, xsi_type: &str, value: impl Display) -> Self {
+        self.leaf(name, &format!(" xsi:type=\"{xsi_type}\""), &value.to_string());
+        self
+    }
+
     /// An element that refers to an object.
     #[must_use]
     pub fn reference(mut self, name: &str, object: &MoRef) -> Self {

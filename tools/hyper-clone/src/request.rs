@@ -1,0 +1,168 @@
+//! What was asked for, checked.
+
+use hyper_common::config::Config;
+use hyper_common::error::{Error, Result};
+use hyper_common::provider::Place;
+use hyper_common::tool::machines::Reference;
+use serde::Serialize;
+
+use crate::args::CloneArgs;
+use crate::bulk::{self, Line};
+
+/// A checked request.
+#[derive(Debug, Serialize)]
+pub struct Request {
+    /// The clones, in the order in which they are begun.
+    pub clones: Vec<Wanted>,
+    /// Whether the snapshots that linked clones need are taken.
+    pub make_snapshot: bool,
+    /// Whether it is waited for the guests of those that are switched on.
+    pub wait: bool,
+    /// How many are made at the same time.
+    pub max_concurrent: usize,
+    /// What one that fails means for the others.
+    pub on_error: OnError,
+    /// Whether it is only shown what would be made.
+    pub dry_run: bool,
+}
+
+/// What one that fails means for the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// One that cannot be begun keeps all from being begun; one that fails later, none.
+    Check,
+    /// Nothing.
+    KeepGoing,
+    /// No more are begun.
+    Stop,
+    /// No more are begun, and what was made is removed.
+    RollBack,
+}
+
+/// A clone that is wanted.
+#[derive(Debug, Clone, Serialize)]
+pub struct Wanted {
+    /// What it is made of.
+    pub source: Reference,
+    /// Its name; may hold `{source}`.
+    pub name: String,
+    /// The snapshot that it is made of.
+    pub snapshot: Option<String>,
+    /// Whether it shares disks with its source.
+    pub linked: bool,
+    /// Where it is put.
+    pub place: Place,
+    /// Whether it is switched on.
+    pub power_on: bool,
+}
+
+impl Request {
+    /// Checks the arguments against the configuration; reads the file of clones.
+    ///
+    /// # Errors
+    /// `Usage` for a pattern that gives several clones one name, or names twice; `NotFound` for a
+    /// context that is not there; those of the file.
+    pub fn new(args: CloneArgs, config: &Config) -> Result<Self> {
+        let lines = match &args.bulk {
+            Some(path) => bulk::load(path)?,
+            None => counted(&args)?,
+        };
+        let wanted = |line| wanted(line, &args, config);
+        let clones = lines.into_iter().map(wanted).collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            clones,
+            make_snapshot: args.make_snapshot,
+            wait: args.wait,
+            max_concurrent: args.max_concurrent as usize,
+            on_error: match () {
+                () if args.rollback => OnError::RollBack,
+                () if args.stop_on_error => OnError::Stop,
+                () if args.keep_going => OnError::KeepGoing,
+                () => OnError::Check,
+            },
+            dry_run: args.dry_run.dry_run,
+        })
+    }
+}
+
+/// The clones of one source.
+fn counted(args: &CloneArgs) -> Result<Vec<Line>> {
+    let source = args.source.clone().unwrap_or_default();
+    let name = args.target.as_ref().or(args.name.as_ref()).cloned().unwrap_or_default();
+    let count = args.count.unwrap_or(1);
+    let mut lines = Vec::new();
+    for number in 1..=count {
+        let target_name = match args.name {
+            Some(_) => numbered(&name, number)?,
+            None => name.clone(),
+        };
+        lines.push(Line { source_vm: source.clone(), target_name, ..Line::default() });
+    }
+    if let [first, second, ..] = &*lines
+        && first.target_name == second.target_name
+    {
+        return Err(Error::usage("the pattern gives all clones the same name")
+            .with_subject(name)
+            .with_hint("{n} in it stands for the number of each, {n:02} with two digits"));
+    }
+    Ok(lines)
+}
+
+/// A pattern with its number. `{source}` stays for later.
+fn numbered(pattern: &str, number: u32) -> Result<String> {
+    let wrong = |part: &str| {
+        Error::usage(format!("there is no {{{part}}} in a pattern"))
+            .with_subject(pattern)
+            .with_hint("there are {n}, {n:02} and {source}")
+    };
+    let (mut name, mut rest) = (String::new(), pattern);
+    while let Some((before, after)) = rest.split_once('{') {
+        let (part, after) = after.split_once('}').ok_or_else(|| wrong(after))?;
+        name.push_str(before);
+        match part.strip_prefix("n:0").map(str::parse::<usize>) {
+            Some(Ok(digits)) if digits <= 20 => name.push_str(&format!("{number:0digits$}")),
+            None if part == "n" => name.push_str(&number.to_string()),
+            None if part == "source" => name.push_str("{source}"),
+            _ => return Err(wrong(part)),
+        }
+        rest = after;
+    }
+    Ok(name + rest)
+}
+
+/// A clone, with what it does not say as the flags say.
+fn wanted(line: Line, args: &CloneArgs, config: &Config) -> Result<Wanted> {
+    let or = |own: Option<String>, flag: &Option<String>| own.or_else(|| flag.clone());
+    if line.target_name.trim().is_empty() {
+        return Err(Error::usage("a clone has no name").with_subject(line.source_vm));
+    }
+    Ok(Wanted {
+        source: Reference::locate(&line.source_vm, &args.context, config)?,
+        name: line.target_name,
+        snapshot: or(line.snapshot, &args.snapshot),
+        linked: line.linked_clone.unwrap_or(args.linked),
+        place: Place {
+            folder: or(line.target_folder, &args.folder),
+            pool: or(line.resource_pool, &args.pool),
+            datastore: or(line.datastore, &args.datastore),
+            host: or(line.host, &args.host),
+        },
+        power_on: line.power_on.unwrap_or(args.power_on),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_filled_in() {
+        assert_eq!(numbered("web-{n:02}", 7).unwrap(), "web-07");
+        assert_eq!(numbered("{source}-{n}x{n:03}", 12).unwrap(), "{source}-12x012");
+        assert_eq!(numbered("plain", 1).unwrap(), "plain");
+        for wrong in ["{m}", "{n", "{n:x}", "{n:2}", "{}", "{n:0999}"] {
+            assert_eq!(numbered(wrong, 1).unwrap_err().kind().exit_status(), 2, "{wrong}");
+        }
+    }
+}

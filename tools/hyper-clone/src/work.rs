@@ -1,0 +1,103 @@
+//! Making one clone.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Instant;
+
+use hyper_common::cancel::Cancel;
+use hyper_common::error::{Error, Result};
+use hyper_common::provider::{CloneJob, Provider, Step, Switched};
+use hyper_common::tool::Remarks;
+use hyper_common::vm::VmId;
+
+use crate::plan::{Item, Next};
+use crate::record::{CloneRow, Outcome};
+
+/// Hundredths between two remarks.
+const STEP: u8 = 10;
+
+/// What came of a clone.
+pub struct Done {
+    /// What is printed of it.
+    pub row: CloneRow,
+    /// Why it failed.
+    pub failure: Option<Error>,
+    /// What this run has made of it, whole or not.
+    pub made: Option<VmId>,
+}
+
+/// What all clones of a run share.
+pub struct Shop<'s> {
+    /// Whether it is waited for guests.
+    pub wait: bool,
+    /// Whether no more are begun once one has failed.
+    pub stop_on_error: bool,
+    /// Whether one has failed.
+    pub stopped: AtomicBool,
+    /// The wish to stop.
+    pub cancel: &'s Cancel,
+    /// Who hears how far it is.
+    pub remarks: &'s Remarks,
+}
+
+impl Shop<'_> {
+    /// Makes what an item wants.
+    pub async fn work(&self, item: Item) -> Done {
+        let Item { mut row, provider, power_on, next, .. } = item;
+        let stops = self.stop_on_error && self.stopped.load(Ordering::Relaxed);
+        if (stops || self.cancel.is_cancelled()) && !matches!(next, Next::Fail(_)) {
+            row.outcome = Outcome::Skipped;
+            return Done { row, failure: None, made: None };
+        }
+        let begun = Instant::now();
+        let (mut made, mut result) = (None, Ok(()));
+        match next {
+            Next::Fail(error) => result = Err(error),
+            Next::There => row.outcome = Outcome::Exists,
+            Next::Make(job) => match self.make(&*job, &row.target_name).await {
+                Ok(id) => {
+                    row.id = Some(id.clone());
+                    row.outcome = Outcome::Done;
+                    made = Some(id);
+                }
+                Err(error) => result = Err(error),
+            },
+        }
+        if let (true, Some(id), Ok(())) = (power_on, &row.id, &result) {
+            match self.switch_on(&*provider, id).await {
+                Ok(Switched::Done) => row.note = Some("switched on".to_owned()),
+                Ok(Switched::Already) => row.note = Some("it runs".to_owned()),
+                Err(error) => result = Err(error.context("switch on the clone, which is there")),
+            }
+        }
+        row.duration = made.is_some().then(|| begun.elapsed());
+        if let Err(error) = result {
+            self.stopped.store(true, Ordering::Relaxed);
+            let place = format!("{}:{}", row.context, row.target_name);
+            let row = row.failed(&error);
+            return Done { row, failure: Some(error.with_subject(place)), made };
+        }
+        Done { row, failure: None, made }
+    }
+
+    async fn make(&self, job: &dyn CloneJob, name: &str) -> Result<VmId> {
+        let told = AtomicU8::new(0);
+        let tell = |step: Step| match step {
+            Step::Phase(phase) => self.remarks.say(&format!("{name}: {phase}")),
+            Step::Percent(percent) => {
+                let last = told.load(Ordering::Relaxed);
+                if percent >= last.saturating_add(STEP) {
+                    told.store(percent, Ordering::Relaxed);
+                    self.remarks.say(&format!("{name}: {percent} %"));
+                }
+            }
+        };
+        job.make(&tell, self.cancel).await
+    }
+
+    async fn switch_on(&self, provider: &dyn Provider, id: &VmId) -> Result<Switched> {
+        let power = provider.power().ok_or_else(|| {
+            Error::unsupported(format!("{} machines cannot be switched on", provider.name()))
+        })?;
+        power.start(id, self.wait, self.cancel).await
+    }
+}

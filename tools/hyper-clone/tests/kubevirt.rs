@@ -1,0 +1,146 @@
+//! `hyper-clone` on KubeVirt: a simulated one in front of a real API server, with kubectl to
+//! compare with.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../../hyper-sim/tests/cluster/mod.rs"]
+mod cluster;
+#[path = "../../hyper-vm/tests/vcsim/mod.rs"]
+mod vcsim;
+
+use serde_json::{Value, json};
+
+use self::cluster::{Cluster, machine, wait_for};
+use self::vcsim::{Done, run};
+
+/// A namespace of the cluster, and a user of it.
+struct Lab {
+    cluster: &'static Cluster,
+    space: String,
+    home: tempfile::TempDir,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let cluster = Cluster::shared();
+        let lab = Self { cluster, space: cluster.namespace(), home: tempfile::tempdir().unwrap() };
+        let mut object = machine("web01", "Halted");
+        object["spec"]["dataVolumeTemplates"] = json!([{
+            "metadata": { "name": "web01-root" },
+            "spec": {
+                "source": { "registry": { "url": "docker://debian" } },
+                "storage": { "resources": { "requests": { "storage": "64Mi" } } },
+            },
+        }]);
+        object["spec"]["template"]["spec"]["volumes"][0] =
+            json!({ "name": "root", "dataVolume": { "name": "web01-root" } });
+        cluster.apply(&lab.space, &object);
+        cluster.machine_is(&lab.space, "web01", "Stopped");
+        lab
+    }
+
+    fn run(&self, args: &[&str]) -> Done {
+        let variables = [("KUBECONFIG", self.cluster.kubeconfig().to_owned())];
+        let more = ["-c", "hyper-sim", "-o", "ndjson", "-n", &self.space];
+        let program = env!("CARGO_BIN_EXE_hyper-clone");
+        run(program, self.home.path(), &variables, &[args, &more].concat())
+    }
+
+    fn get(&self, kind: &str, name: &str) -> Value {
+        self.cluster.get(&self.space, kind, name)
+    }
+
+    fn left(&self, kind: &str) -> String {
+        self.cluster.kubectl(&["get", kind, "-n", &self.space, "-o", "name"])
+    }
+}
+
+#[test]
+fn flag_power_on_and_flag_wait_and_flag_namespace() {
+    let lab = Lab::new();
+    let made = lab.run(&["web01", "web02", "--power-on", "--wait"]);
+    assert_eq!(made.status, 0, "{made:?}");
+    let row = &made.lines()[0];
+    assert_eq!((&row["outcome"], &row["note"]), (&json!("done"), &json!("switched on")));
+    assert_eq!(row["id"], format!("{}/web02", lab.space));
+    assert!(made.err.contains("web02: RestoreInProgress"), "the phases are told: {made:?}");
+    let instance = lab.get("vmi", "web02");
+    assert!(instance.to_string().contains("AgentConnected"), "{instance}");
+    let volume = &lab.get("vm", "web02")["spec"]["template"]["spec"]["volumes"][0];
+    let claim = volume["dataVolume"]["name"].as_str().unwrap();
+    assert_ne!(claim, "web01-root");
+    assert_eq!(lab.get("pvc", claim)["status"]["phase"], "Bound");
+    wait_for("the cluster to clean up", || lab.left("vmclone,vmsnapshot,vmrestore").is_empty());
+    let again = lab.run(&["web01", "web02"]);
+    assert_eq!((again.status, &again.lines()[0]["outcome"]), (0, &json!("exists")), "{again:?}");
+    lab.cluster.apply(&lab.space, &machine("other", "Halted"));
+    let taken = lab.run(&["web01", "other"]);
+    assert_eq!(taken.status, 6, "{taken:?}");
+    let none = lab.run(&["nope", "x"]);
+    assert_eq!(none.status, 5, "{none:?}");
+}
+
+#[test]
+fn flag_snapshot_makes_a_clone_of_it() {
+    let lab = Lab::new();
+    let snapshot = json!({
+        "apiVersion": "snapshot.kubevirt.io/v1beta1",
+        "kind": "VirtualMachineSnapshot",
+        "metadata": { "name": "before" },
+        "spec": { "source": { "apiGroup": "kubevirt.io", "kind": "VirtualMachine", "name": "web01" } },
+    });
+    lab.cluster.apply(&lab.space, &snapshot);
+    wait_for("the snapshot", || lab.get("vmsnapshot", "before")["status"]["readyToUse"] == true);
+    let label = ["label", "vm", "web01", "since=then", "-n", &lab.space];
+    lab.cluster.kubectl(&label);
+    let made = lab.run(&["web01", "--name", "old-{n}", "--count", "2", "--snapshot", "before"]);
+    assert_eq!(made.status, 0, "{made:?}");
+    for name in ["old-1", "old-2"] {
+        let labels = &lab.get("vm", name)["metadata"]["labels"];
+        assert_eq!((&labels["app"], &labels["since"]), (&json!("web01"), &Value::Null), "{name}");
+    }
+    assert_eq!(lab.run(&["web01", "x", "--snapshot", "nope"]).status, 5);
+    assert!(lab.left("vmsnapshot").contains("before"), "it stays");
+}
+
+#[test]
+fn what_kubevirt_cannot_is_refused_and_what_fails_leaves_nothing() {
+    let lab = Lab::new();
+    let flags = ["--folder", "--pool", "--datastore", "--host"].map(|flag| vec![flag, "x"]);
+    for flags in flags.into_iter().chain([vec!["--linked"], vec!["--linked", "--make-snapshot"]]) {
+        let refused = lab.run(&[&["web01", "x"][..], &flags].concat());
+        assert_eq!(refused.status, 7, "{flags:?}: {refused:?}");
+    }
+    lab.cluster.fault(&format!("op=clone,object={}/,max=1,fault=the storage says no", lab.space));
+    let failed = lab.run(&["web01", "bad"]);
+    assert_eq!(failed.status, 1, "{failed:?}");
+    assert!(failed.err.contains("the storage says no"), "{failed:?}");
+    assert_eq!(lab.left("vmclone"), "");
+    let again = lab.run(&["web01", "bad"]);
+    assert_eq!((again.status, &again.lines()[0]["outcome"]), (0, &json!("done")), "{again:?}");
+}
+
+#[test]
+fn flag_timeout_calls_it_off() {
+    let lab = Lab::new();
+    let object = format!("virtualmachineclones/{}", lab.space);
+    lab.cluster.fault(&format!("op=controller,object={object},delay=3s,max=3"));
+    let late = lab.run(&["web01", "late", "--timeout", "1s"]);
+    assert_eq!(late.status, 11, "{late:?}");
+    wait_for("the clone to go", || lab.left("vmclone").is_empty());
+    assert_eq!(lab.get("vm", "late"), Value::Null);
+}
+
+#[test]
+fn flag_kubeconfig() {
+    let lab = Lab::new();
+    let file = lab.home.path().join("other");
+    std::fs::copy(lab.cluster.kubeconfig(), &file).unwrap();
+    let file = file.to_str().unwrap();
+    let rename = ["config", "rename-context", "hyper-sim", "elsewhere", "--kubeconfig", file];
+    lab.cluster.kubectl(&rename);
+    let args = ["web01", "x", "--dry-run", "--kubeconfig", file, "-n", &lab.space];
+    let program = env!("CARGO_BIN_EXE_hyper-clone");
+    let done = run(program, lab.home.path(), &[], &[&args[..], &["-c", "elsewhere"]].concat());
+    assert_eq!(done.status, 0, "{done:?}");
+}
