@@ -312,13 +312,18 @@ fn distrust(refused: &Refused, place: &str) -> Error {
     )
 }
 
-/// The words of the innermost error, which tells most.
+/// The words of the innermost error, which tells most. Addresses of a library's manual, which
+/// rustls adds where a connection ends without its farewell, are for programmers.
 fn deepest(error: &reqwest::Error) -> String {
     let mut last: &dyn std::error::Error = error;
     while let Some(next) = last.source() {
         last = next;
     }
-    last.to_string()
+    without_manual(&last.to_string()).to_owned()
+}
+
+fn without_manual(words: &str) -> &str {
+    words.split_once(": https://").map_or(words, |(words, _)| words)
 }
 
 /// The first error of a type among the causes, those inside of I/O errors included.

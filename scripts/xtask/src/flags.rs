@@ -24,7 +24,7 @@ use crate::{commands, io, say};
 const AT_A_TIME: usize = 4;
 /// How long the tests of one program may take. What waits for ever without its flag is
 /// noticed; a test that takes this long with it is too slow for a test.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a program that runs is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
 
