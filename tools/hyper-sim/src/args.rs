@@ -27,8 +27,8 @@ pub enum Platform {
     /// Simulate a vCenter or an ESXi host
     ///
     /// It runs until it is interrupted and prints the variables that govc, and hyper, take to
-    /// reach it. Machines can be listed, switched on and off, given snapshots and exported. What
-    /// clients change is forgotten at the end; image files are only read.
+    /// reach it. Machines can be listed, switched on and off, cloned, given snapshots and exported.
+    /// What clients change is forgotten at the end; image files are only read.
     Vsphere(Box<VsphereArgs>),
     /// Simulate KubeVirt in front of a real Kubernetes API server
     ///

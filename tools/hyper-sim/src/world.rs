@@ -98,6 +98,8 @@ fn add(
         current: None,
         made_snapshots: 0,
         unmerged: false,
+        options: Vec::new(),
+        shared: None,
         leases: Vec::new(),
     });
 }

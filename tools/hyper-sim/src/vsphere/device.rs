@@ -178,6 +178,13 @@ fn backing(machine: &Machine, at: usize, disk: &Disk, places: &Places) -> Value 
             .set("uuid", uuid)
             .into();
     }
+    flat_chain(machine, at, disk, places).into()
+}
+
+/// The files of a disk that is no device mapping, newest first.
+fn flat_chain(machine: &Machine, at: usize, disk: &Disk, places: &Places) -> Data {
+    let path = |stem: &str| format!("[{DATASTORE}] {}/{stem}.vmdk", machine.directory());
+    let uuid = disk_uuid(machine, at);
     let mode = match disk.oddity {
         Some(Oddity::Independent) => "independent_persistent",
         _ => "persistent",
@@ -204,14 +211,16 @@ fn backing(machine: &Machine, at: usize, disk: &Disk, places: &Places) -> Value 
             )
             .maybe("keyId", (disk.oddity == Some(Oddity::Encrypted)).then(key_id))
     };
-    // Oldest first: the base, then a delta for each snapshot on the way to the current one.
-    let base = flat(&machine.disk_stem(at), None);
+    // Oldest first: what a linked clone stands on, the base, then a delta for each snapshot on the
+    // way to the current one.
+    let below = machine.shared.as_ref().map(|source| flat_chain(source, at, disk, places));
+    let base = flat(&machine.disk_stem(at), below);
     if disk.oddity == Some(Oddity::Independent) {
-        return base.into();
+        return base;
     }
     let line = machine.line(machine.current);
     let stem = |id: &u32| format!("{}-{id:06}", machine.disk_stem(at));
-    line.iter().fold(base, |parent, id| flat(&stem(id), Some(parent))).into()
+    line.iter().fold(base, |parent, id| flat(&stem(id), Some(parent)))
 }
 
 fn key_id() -> Data {

@@ -171,6 +171,12 @@ impl Inventory {
         self.machines.insert(id, machine);
     }
 
+    /// Takes a machine away.
+    pub fn remove(&mut self, machine: &Ref) {
+        self.machines.remove(&machine.value);
+        self.order.values_mut().for_each(|all| all.retain(|id| *id != machine.value));
+    }
+
     /// The machine of a reference.
     pub fn machine(&self, reference: &Ref) -> Option<&Machine> {
         (reference.kind == "VirtualMachine").then(|| self.machines.get(&reference.value)).flatten()

@@ -129,6 +129,10 @@ pub struct Machine {
     pub made_snapshots: u32,
     /// Whether disks of a removed snapshot wait to be merged.
     pub unmerged: bool,
+    /// Options of its configuration that clients gave it.
+    pub options: Vec<(String, String)>,
+    /// What its disks stand on, where it is a linked clone: its source as it was then.
+    pub shared: Option<Box<Machine>>,
     /// Leases that export it, the ones that are alive.
     pub leases: Vec<String>,
 }

@@ -7,6 +7,7 @@
 mod call;
 mod change;
 mod check;
+mod clone;
 mod collector;
 #[cfg(test)]
 mod conform;

@@ -201,14 +201,16 @@ fn extra(machine: &Machine) -> Vec<Data> {
         let value = Value::Any("string", value.to_owned());
         Data::new("OptionValue").set("key", key).set("value", value)
     };
-    vec![
+    let mut all = vec![
         option("nvram", &format!("{}.nvram", machine.name)),
         option("svga.present", "TRUE"),
         option("pciBridge0.present", "TRUE"),
         option("hpet0.present", "TRUE"),
         option("viv.moid", &machine.reference.value),
         option("guestinfo.note", "a <b> & \"c\""),
-    ]
+    ];
+    all.extend(machine.options.iter().map(|(key, value)| option(key, value)));
+    all
 }
 
 fn datastore_url() -> Data {

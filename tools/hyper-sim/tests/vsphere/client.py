@@ -161,6 +161,38 @@ def snapshots(machines):
     assert app.snapshot is None and not app.rootSnapshot
 
 
+def clones(si, machines):
+    """Full and linked clones, where there is a vCenter."""
+    web = machines["web01"]
+    WaitForTask(web.CreateSnapshot("base", "", False, False))
+    base = web.snapshot.currentSnapshot
+    option = vim.option.OptionValue(key="note", value="a test")
+    spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(diskMoveType="createNewChildDiskBacking"),
+                            template=False, powerOn=False, snapshot=base,
+                            config=vim.vm.ConfigSpec(extraConfig=[option]))
+    if si.content.about.apiType == "HostAgent":
+        raises(vmodl.fault.NotSupported, web.Clone, web.parent, "copy", spec)
+        WaitForTask(web.PowerOn())
+        raises(vim.fault.InvalidPowerState, web.Destroy)
+        WaitForTask(web.PowerOff())
+        WaitForTask(base.RemoveSnapshot_Task(True))
+        return
+    task = web.Clone(web.parent, "copy", spec)
+    WaitForTask(task)
+    copy = task.info.result
+    disk = [device for device in copy.config.hardware.device
+            if isinstance(device, vim.vm.device.VirtualDisk)][0]
+    assert "copy" in disk.backing.fileName and "web01" in disk.backing.parent.fileName
+    assert ("note", "a test") in [(it.key, it.value) for it in copy.config.extraConfig]
+    assert copy.config.instanceUuid != web.config.instanceUuid
+    raises(vim.fault.DuplicateName, web.Clone, web.parent, "copy", spec)
+    spec.snapshot = None
+    raises(vmodl.fault.InvalidArgument, web.Clone, web.parent, "other", spec)
+    WaitForTask(copy.Destroy())
+    assert not si.content.searchIndex.FindChild(web.parent, "copy")
+    WaitForTask(base.RemoveSnapshot_Task(True))
+
+
 def fetch(lease, files):
     """Everything of a lease, held against its manifest."""
     while lease.state == "initializing":
@@ -237,6 +269,7 @@ def main():
     searching(si, machines)
     power(machines)
     snapshots(machines)
+    clones(si, machines)
     exports(si, machines)
     watching(si, machines)
     Disconnect(si)

@@ -123,7 +123,7 @@ fn requests_that_are_none_are_refused() {
     let (_server, client) = with(&["op=nothing,delay=1s"]);
     let post = |body: &str| client.request("POST", "/sdk", &[], body);
     assert!(post("").has("InvalidRequest") && post("<a/>").has("InvalidRequest"));
-    assert!(client.call("Destroy_Task", WEB, "").has("there is no method Destroy_Task here"));
+    assert!(client.call("Rename_Task", WEB, "").has("there is no method Rename_Task here"));
     assert!(client.fetch(WEB, "colour").has("InvalidPropertyFault"));
     let gone = ("VirtualMachine", "vm-1");
     assert!(client.fetch(gone, "name").has("ManagedObjectNotFoundFault"));

@@ -17,7 +17,7 @@ OPTIONAL = V.F_OPTIONAL
 
 # Managed objects with the calls that the simulator answers.
 OBJECTS = {
-    "ManagedEntity": [],
+    "ManagedEntity": ["Destroy_Task"],
     "ServiceInstance": ["RetrieveServiceContent", "CurrentTime"],
     "SessionManager": ["Login", "Logout", "SessionIsActive", "TerminateSession"],
     "PropertyCollector": [
@@ -41,7 +41,7 @@ OBJECTS = {
     "Datastore": [],
     "Network": [],
     "VirtualMachine": [
-        "CreateSnapshot_Task", "ConsolidateVMDisks_Task", "PowerOnVM_Task", "PowerOffVM_Task",
+        "CreateSnapshot_Task", "ConsolidateVMDisks_Task", "CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task",
         "ShutdownGuest", "RebootGuest", "ExportVm",
     ],
     "ExtensibleManagedObject": [],
@@ -74,6 +74,7 @@ VirtualDeviceDeviceBackingInfo VirtualDeviceRemoteDeviceBackingInfo
 VirtualDeviceFileBackingInfo VirtualDiskFlatVer2BackingInfo VirtualDiskRawDiskMappingVer1BackingInfo
 VirtualDiskSeSparseBackingInfo CryptoKeyId KeyProviderId
 VirtualCdromRemotePassthroughBackingInfo VirtualEthernetCardNetworkBackingInfo
+VirtualMachineCloneSpec VirtualMachineRelocateSpec VirtualMachineConfigSpec
 VirtualMachineConfigInfo VirtualHardware VirtualMachineBootOptions VirtualMachineFileInfo
 VirtualMachineFlagInfo VirtualMachineDefaultPowerOpInfo ToolsConfigInfo
 VirtualMachineConfigInfoDatastoreUrlPair ResourceAllocationInfo

@@ -1,0 +1,62 @@
+//! `hyper-clone` on `hyper sim vsphere`, which holds each call against the interface and makes
+//! linked clones: vcsim does neither.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../../hyper-vm/tests/simulator/mod.rs"]
+mod simulator;
+#[path = "../../hyper-vm/tests/vcsim/mod.rs"]
+mod vcsim;
+
+use serde_json::Value;
+
+use self::simulator::Sim;
+use self::vcsim::{Done, run};
+
+fn clone(sim: &Sim, args: &[&str]) -> Done {
+    let args = [args, &["-o", "ndjson"]].concat();
+    run(env!("CARGO_BIN_EXE_hyper-clone"), sim.home.path(), &sim.variables, &args)
+}
+
+/// The first disk of a machine, as the server has it.
+fn disk(sim: &Sim, vm: &str) -> Value {
+    let info: Value = serde_json::from_str(&sim.govc(&["vm.info", "-json", vm])).unwrap();
+    let devices = info["VirtualMachines"][0]["Config"]["Hardware"]["Device"].as_array().unwrap();
+    devices.iter().find(|it| !it["CapacityInKB"].is_null()).unwrap()["Backing"].clone()
+}
+
+#[test]
+fn flag_linked_and_flag_make_snapshot_share_the_disks_of_a_snapshot() {
+    let sim = Sim::start(&[]);
+    let made =
+        clone(&sim, &["web01", "--count", "2", "--name", "ci-{n}", "--linked", "--make-snapshot"]);
+    assert_eq!(made.status, 0, "{made:?}");
+    assert!(made.err.contains("ci-1: 50 %"), "what the server says is told: {made:?}");
+    let tree = sim.govc(&["snapshot.tree", "-vm", "web01"]);
+    assert!(tree.starts_with("hyper-clone-2") && tree.lines().count() == 2, "one for both: {tree}");
+    for name in ["ci-1", "ci-2"] {
+        let disk = disk(&sim, name);
+        let file = |backing: &Value| backing["FileName"].as_str().unwrap().to_owned();
+        assert!(file(&disk).contains(name), "{disk}");
+        assert_eq!(file(&disk["Parent"]), "[datastore1] web01/web01.vmdk");
+    }
+    let again =
+        clone(&sim, &["web01", "ci-1", "--linked", "--snapshot", tree.lines().next().unwrap()]);
+    assert_eq!(again.lines()[0]["outcome"], "exists", "{again:?}");
+    let full = clone(&sim, &["web01", "copy"]);
+    assert_eq!(full.status, 0, "{full:?}");
+    assert!(disk(&sim, "copy")["Parent"].is_null());
+}
+
+#[test]
+fn flag_rollback_removes_linked_clones_and_their_snapshot() {
+    let sim = Sim::start(&["--fault", "op=CloneVM_Task,skip=1,fault=HostNotConnected"]);
+    let count = ["--count", "3", "--name", "ci-{n}", "--max-concurrent", "1"];
+    let args = ["web01", "--linked", "--make-snapshot", "--rollback", "--power-on"];
+    let failed = clone(&sim, &[&args[..], &count].concat());
+    assert_eq!(failed.status, 10, "{failed:?}");
+    let outcomes: Vec<_> = failed.lines().into_iter().map(|row| row["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["done", "failed", "skipped", "rolled_back"]);
+    assert_eq!(sim.govc(&["find", "/", "-type", "m", "-name", "ci-*"]), "");
+    assert_eq!(sim.govc(&["snapshot.tree", "-vm", "web01"]), "");
+}
