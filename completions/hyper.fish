@@ -32,6 +32,7 @@ complete -c hyper -n "__fish_hyper_needs_command" -s V -l version -d 'Print vers
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "completion" -d 'Print the completion script for bash, zsh or fish'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "help" -d 'Show the manual of a tool'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "clone" -d 'Make virtual machines of virtual machines'
+complete -c hyper -n "__fish_hyper_needs_command" -f -a "console" -d 'Reach the serial line and the screen of virtual machines'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "context" -d 'Manage the contexts that name platforms and folders'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "export" -d 'Export virtual machines to disk images and packages'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "history" -d 'Show and clean up after earlier runs'
@@ -75,6 +76,72 @@ complete -c hyper -n "__fish_hyper_using_subcommand clone" -s q -l quiet -d 'Lea
 complete -c hyper -n "__fish_hyper_using_subcommand clone" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand clone" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand clone" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l expect -d 'Wait until the machine writes this; \\r, \\n, \\t, \\\\ and \\xNN are known' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l send -d 'Type this, such as \'root\\r\'; with --expect in the order in which they stand, and then leave' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l record -d 'Record what the machine writes in this file (asciicast v2)' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l overwrite -d 'Replace the file of the recording'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l log -d 'Print what the machine wrote since it started, and leave the line to whoever has it'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l follow -d 'Go on with what it writes from now on'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -a "vnc" -d 'Let VNC viewers see the screen, through an address of this machine'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -a "screenshot" -d 'Take a picture of the screen'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -a "send-key" -d 'Press keys'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -l listen -d 'Listen on this address; port 0 is any that is free' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -l preserve-session -d 'Refuse a viewer while another one is connected, instead of ending that one'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from screenshot" -l to -d 'Write the picture to this PNG file; - is standard output' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from screenshot" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from screenshot" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from screenshot" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from screenshot" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from screenshot" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from screenshot" -l overwrite -d 'Replace the file'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from screenshot" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from screenshot" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from screenshot" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from send-key" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from send-key" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from send-key" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from send-key" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from send-key" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from send-key" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from send-key" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from send-key" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and not __fish_seen_subcommand_from list add use remove test logout capabilities" -f -a "list" -d 'Show all contexts'

@@ -5,6 +5,7 @@
 //! Not in: the protocols spoken over it, which are the providers' own.
 
 mod http;
+mod line;
 mod retry;
 mod thumbprint;
 mod tls;
@@ -12,6 +13,7 @@ mod tls;
 pub use reqwest::Url;
 
 pub use self::http::{Http, Request, Response};
+pub use self::line::{Line, LineReader, LineWriter, accepts, nonce};
 pub use self::retry::{retry, varied};
 pub use self::thumbprint::Thumbprint;
 pub use self::tls::Trust;

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 pub use self::facets::cloning::{CloneJob, Cloning, NewClone, Place, Planned, Step};
+pub use self::facets::console::{Console, LogFrom};
 pub use self::facets::create::{Answer, Create, Deed, Described, Made, Making, NewDisk, NewVm};
 pub use self::facets::export::{
     ByteStream, DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Ledger, Moment,
@@ -67,6 +68,9 @@ pub trait Provider: Debug + Send + Sync {
 
     /// Switching VMs on and off, restarting and pausing them.
     fn power(&self) -> Option<&dyn Power>;
+
+    /// Reaching the serial line and the screen of VMs.
+    fn console(&self) -> Option<&dyn Console>;
 
     /// Making VMs.
     fn create(&self) -> Option<&dyn Create>;

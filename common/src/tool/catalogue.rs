@@ -2,8 +2,9 @@
 //! help of each tool and the man pages take their words from here.
 
 /// A tool's name, as a program, and its summary: imperative, without a full stop.
-pub const TOOLS: [(&str, &str); 9] = [
+pub const TOOLS: [(&str, &str); 10] = [
     ("hyper-clone", "Make virtual machines of virtual machines"),
+    ("hyper-console", "Reach the serial line and the screen of virtual machines"),
     ("hyper-context", "Manage the contexts that name platforms and folders"),
     ("hyper-export", "Export virtual machines to disk images and packages"),
     ("hyper-history", "Show and clean up after earlier runs"),

@@ -53,6 +53,7 @@ fn commands() -> Vec<(&'static str, clap::Command)> {
     vec![
         ("hyper", hyper_cli::command()),
         ("hyper-clone", hyper_clone::command()),
+        ("hyper-console", hyper_console::command()),
         ("hyper-context", hyper_context::command()),
         ("hyper-export", hyper_export::command()),
         ("hyper-history", hyper_history::command()),

@@ -434,37 +434,8 @@ fn what_hypersdk_describes_is_made_and_done() {
     assert_eq!(lab.machine("web03")["spec"]["instancetype"]["name"], "golden");
 }
 
-/// Answers questions on a terminal: each argument waits for a text, then types another.
-const TYPIST: &str = r#"
-import os, pty, sys, select, time
-talk = list(zip(sys.argv[1:sys.argv.index("--")][::2], sys.argv[1:sys.argv.index("--")][1::2]))
-command = sys.argv[sys.argv.index("--") + 1:]
-pid, fd = pty.fork()
-if pid == 0:
-    os.execv(command[0], command)
-seen, start = b"", 0
-def more():
-    global seen
-    if not select.select([fd], [], [], 30)[0]:
-        sys.exit("silent after: " + seen[start:].decode(errors="replace"))
-    try:
-        part = os.read(fd, 4096)
-    except OSError:
-        part = b""
-    seen += part
-    return part
-for wait, text in talk:
-    while wait.encode() not in seen[start:]:
-        if not more():
-            sys.stdout.buffer.write(seen)
-            sys.exit("ended before: " + wait)
-    start = seen.index(wait.encode(), start) + len(wait)
-    os.write(fd, text.encode().decode("unicode_escape").encode())
-while more():
-    pass
-sys.stdout.buffer.write(seen)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-"#;
+/// Answers questions on a terminal.
+const TYPIST: &str = include_str!("lab/typist.py");
 
 #[test]
 fn flag_interactive() {

@@ -33,6 +33,11 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
             available: provider.power().is_some(),
         },
         Capability {
+            facet: "console",
+            summary: "Reach the serial line and the screen of machines",
+            available: provider.console().is_some(),
+        },
+        Capability {
             facet: "create",
             summary: "Make machines",
             available: provider.create().is_some(),

@@ -2,6 +2,7 @@
 
 pub mod capability;
 pub mod cloning;
+pub mod console;
 pub mod create;
 pub mod export;
 pub mod feed;

@@ -26,7 +26,9 @@ impl Endpoint {
     /// `Config` for a kubeconfig that cannot be read or lacks something; `Auth` for credentials
     /// in it that cannot be used.
     pub async fn connect(&self) -> Result<(kube::Client, String)> {
-        let config = self.load().await?;
+        let mut config = self.load().await?;
+        // What may be tried again, and how long, is said in one place (net/retry.rs).
+        config.default_retry = false;
         let url = config.cluster_url.to_string();
         let url = url.trim_end_matches('/').to_owned();
         let client = kube::Client::try_from(config).map_err(|error| {

@@ -6,6 +6,7 @@
 mod client;
 mod cloning;
 mod config;
+mod console;
 mod create;
 mod describe;
 mod discovery;
@@ -33,7 +34,7 @@ use futures::stream::BoxStream;
 pub use self::client::{Client, Place};
 pub use self::discovery::Resource;
 use super::{
-    Cloning, Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize,
+    Cloning, Console, Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize,
     ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
@@ -112,6 +113,10 @@ impl Provider for Kubevirt {
     }
 
     fn power(&self) -> Option<&dyn Power> {
+        Some(self)
+    }
+
+    fn console(&self) -> Option<&dyn Console> {
         Some(self)
     }
 

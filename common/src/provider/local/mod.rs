@@ -29,7 +29,7 @@ pub use self::folder::{Folder, OpenedFiles};
 pub use self::image::{LocalImage, format_of, open_image};
 use self::locate::Place;
 use super::{
-    Cloning, Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize,
+    Cloning, Console, Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize,
     ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
@@ -114,6 +114,10 @@ impl Provider for Local {
     }
 
     fn power(&self) -> Option<&dyn Power> {
+        None
+    }
+
+    fn console(&self) -> Option<&dyn Console> {
         None
     }
 

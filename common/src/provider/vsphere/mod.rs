@@ -42,7 +42,7 @@ pub use self::fault::{Fault, fault_of};
 pub use self::property::{Object, Properties};
 pub use self::soap::{Body, MoRef, Reply, Value, parse};
 use super::{
-    Cloning, Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize,
+    Cloning, Console, Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize,
     ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
@@ -124,6 +124,10 @@ impl Provider for Vsphere {
 
     fn power(&self) -> Option<&dyn Power> {
         Some(self)
+    }
+
+    fn console(&self) -> Option<&dyn Console> {
+        None
     }
 
     fn create(&self) -> Option<&dyn Create> {
