@@ -75,7 +75,7 @@ fn flag_name_and_flag_description_and_flag_quiesce() {
     assert_eq!(root["Snapshot"]["Value"], made["snapshot_id"]);
     let plain = lab.ok(&["create", VM, "-o", "json"]).json();
     let name = plain["snapshot"].as_str().unwrap();
-    assert!(name.starts_with("snapshot-2") && name.len() == 24, "{name}");
+    assert!(name.starts_with("snapshot-2") && name.len() == 28, "{name}");
     let child = &lab.info()["RootSnapshotList"][0]["ChildSnapshotList"][0];
     assert_eq!((&child["Quiesced"], &child["Name"]), (&json!(false), &plain["snapshot"]));
     let taken = lab.run(&["create", VM, "--name", "a"]);

@@ -74,7 +74,7 @@ pub struct NewSnapshot {
 impl NewSnapshot {
     /// The name, else one that begins with `prefix` and tells the time.
     pub fn name_or_time(&self, prefix: &str) -> String {
-        let time = || format!("{prefix}-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S"));
+        let time = || format!("{prefix}-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S-%3f"));
         self.name.clone().unwrap_or_else(time)
     }
 }
@@ -194,6 +194,6 @@ mod tests {
         assert_eq!(error.kind().exit_status(), 5);
         assert!(error.hints()[0].contains("a, b, b"), "{error:?}");
         let wanted = NewSnapshot::default().name_or_time("web01");
-        assert!(wanted.starts_with("web01-2") && wanted.len() == 21, "{wanted}");
+        assert!(wanted.starts_with("web01-2") && wanted.len() == 25, "{wanted}");
     }
 }
