@@ -40,6 +40,8 @@ fn flag_linked_and_flag_make_snapshot_share_the_disks_of_a_snapshot() {
         assert!(file(&disk).contains(name), "{disk}");
         assert_eq!(file(&disk["Parent"]), "[datastore1] web01/web01.vmdk");
     }
+    let more = clone(&sim, &["web01", "ci-3", "--linked", "--make-snapshot"]);
+    assert_eq!(more.status, 0, "within the same second: {more:?}");
     let again =
         clone(&sim, &["web01", "ci-1", "--linked", "--snapshot", tree.lines().next().unwrap()]);
     assert_eq!(again.lines()[0]["outcome"], "exists", "{again:?}");
