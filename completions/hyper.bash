@@ -747,7 +747,7 @@ _hyper() {
                     return 0
                     ;;
                 --transport)
-                    COMPREPLY=($(compgen -W "auto nfc datastore" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto nfc datastore ingress port-forward" -- "${cur}"))
                     return 0
                     ;;
                 --snapshot)

@@ -248,9 +248,11 @@ complete -c hyper -n "__fish_hyper_using_subcommand export" -l disk -d 'Export o
 complete -c hyper -n "__fish_hyper_using_subcommand export" -l exclude-disk -d 'Leave out this disk; repeat it for several' -r
 complete -c hyper -n "__fish_hyper_using_subcommand export" -l package-compress -d 'Compress the OVA as a whole: gzip or zstd (with a level: zstd:9)' -r
 complete -c hyper -n "__fish_hyper_using_subcommand export" -l spool -d 'Put together or unpack in this folder what cannot be written or read in one pass' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand export" -l transport -d 'Take disks this way from a vSphere server: nfc (streams of the server\'s own export), datastore (files as they lie there, in parallel) or auto' -r -f -a "auto\t''
+complete -c hyper -n "__fish_hyper_using_subcommand export" -l transport -d 'Take disks this way: from vSphere nfc (streams of the server\'s own export) or datastore (files as they lie there, in parallel), from KubeVirt ingress or port-forward (through the API server), or auto' -r -f -a "auto\t''
 nfc\t''
-datastore\t''"
+datastore\t''
+ingress\t''
+port-forward\t''"
 complete -c hyper -n "__fish_hyper_using_subcommand export" -l snapshot -d 'Export the machine as it was at this snapshot; it may run' -r
 complete -c hyper -n "__fish_hyper_using_subcommand export" -s j -l jobs -d 'Export so many machines at once' -r
 complete -c hyper -n "__fish_hyper_using_subcommand export" -l compress -d 'Compress the image\'s own clusters: zlib, zstd (with a level: zlib:9) or none' -r

@@ -15,13 +15,13 @@ use super::{Thumbprint, Trust};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(20);
+pub(super) const CONNECT: Duration = Duration::from_secs(20);
 
 /// How long a server may say nothing. There is no limit for a whole transfer.
-const SILENCE: Duration = Duration::from_secs(120);
+pub(super) const SILENCE: Duration = Duration::from_secs(120);
 
 /// How long to wait after a failure that may pass, where the server does not say.
-const PAUSE: Duration = Duration::from_millis(400);
+pub(super) const PAUSE: Duration = Duration::from_millis(400);
 
 /// Most redirects that are followed, all on the same host.
 const REDIRECTS: usize = 5;
@@ -37,10 +37,10 @@ pub struct Http {
 /// A request in the making.
 #[derive(Debug, Clone)]
 pub struct Request {
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    body: Option<Bytes>,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<Bytes>,
     pinned: Option<Thumbprint>,
 }
 
@@ -136,7 +136,7 @@ fn same_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
 }
 
 /// `host:port` of a URL.
-fn place(url: &Url) -> Result<String> {
+pub(super) fn place(url: &Url) -> Result<String> {
     match (url.host_str(), url.port_or_known_default()) {
         (Some(host), Some(port)) => Ok(format!("{host}:{port}")),
         _ => Err(Error::usage("the URL names no server")),
@@ -146,8 +146,8 @@ fn place(url: &Url) -> Result<String> {
 /// The head of an answer; the body is still to be read.
 #[derive(Debug)]
 pub struct Response {
-    inner: reqwest::Response,
-    place: String,
+    pub(super) inner: reqwest::Response,
+    pub(super) place: String,
 }
 
 impl Response {
@@ -247,7 +247,7 @@ impl Response {
     }
 }
 
-fn silent(place: &str) -> Error {
+pub(super) fn silent(place: &str) -> Error {
     Error::new(
         ErrorKind::Unavailable,
         format!("the server has said nothing for {} s", SILENCE.as_secs()),
@@ -280,7 +280,7 @@ fn explain(error: reqwest::Error, place: &str, doing: &str) -> Error {
     unavailable("the connection broke").with_source(deepest(&error)).with_retry_after(PAUSE)
 }
 
-fn not_tls(tls: &rustls::Error, place: &str) -> Error {
+pub(super) fn not_tls(tls: &rustls::Error, place: &str) -> Error {
     use rustls::CertificateError::BadSignature;
     let error = Error::new(ErrorKind::Protocol, "the server does not speak TLS as it should")
         .with_subject(place.to_owned())
@@ -295,7 +295,7 @@ fn reach(place: &str) -> String {
     format!("check that {place} can be reached from here")
 }
 
-fn distrust(refused: &Refused, place: &str) -> Error {
+pub(super) fn distrust(refused: &Refused, place: &str) -> Error {
     let Refused { reason, sha256, sha1, pinned } = refused;
     let error = Error::new(ErrorKind::Auth, reason.clone())
         .with_subject(place.to_owned())

@@ -9,6 +9,7 @@ mod line;
 mod retry;
 mod thumbprint;
 mod tls;
+mod tunnel;
 
 pub use reqwest::Url;
 
@@ -16,4 +17,5 @@ pub use self::http::{Http, Request, Response};
 pub use self::line::{Line, LineReader, LineWriter, accepts, nonce};
 pub use self::retry::{retry, varied};
 pub use self::thumbprint::Thumbprint;
-pub use self::tls::Trust;
+pub use self::tls::{Trust, secret_word};
+pub use self::tunnel::{Duplex, Tunnel, Tunnelled};

@@ -48,21 +48,34 @@ impl Trust {
     /// # Errors
     /// `Config` for a file that cannot be read or holds no certificate.
     pub fn with_authorities(mut self, file: &Path) -> Result<Self> {
-        let fail = |message: &str| {
-            Error::new(ErrorKind::Config, message.to_owned())
-                .with_subject(file.display().to_string())
+        let fail = |words: String| {
+            Error::new(ErrorKind::Config, words).with_subject(file.display().to_string())
         };
         let text = std::fs::read(file)
-            .map_err(|error| fail("read the certificates").with_source(error))?;
-        let found: Vec<_> = CertificateDer::pem_slice_iter(&text)
+            .map_err(|error| fail("read the certificates".into()).with_source(error))?;
+        self.add(&text).map_err(fail)?;
+        Ok(self)
+    }
+
+    /// The same of certificates that a server named, in PEM form.
+    ///
+    /// # Errors
+    /// `Protocol` where that is none.
+    pub fn with_authorities_of(mut self, text: &str) -> Result<Self> {
+        self.add(text.as_bytes()).map_err(|words| Error::new(ErrorKind::Protocol, words))?;
+        Ok(self)
+    }
+
+    fn add(&mut self, text: &[u8]) -> std::result::Result<(), String> {
+        let found: Vec<_> = CertificateDer::pem_slice_iter(text)
             .collect::<std::result::Result<_, _>>()
-            .map_err(|error| fail("read the certificates").with_source(error.to_string()))?;
+            .map_err(|error| format!("read the certificates: {error}"))?;
         if found.is_empty() {
-            return Err(fail("the file holds no certificate in PEM form"));
+            return Err("there is no certificate in PEM form".to_owned());
         }
         let all = self.authorities.iter().flat_map(|known| known.iter().cloned()).chain(found);
         self.authorities = Some(Arc::new(all.collect()));
-        Ok(self)
+        Ok(())
     }
 
     /// Believes the server at `place` (`host:port`) by this certificate and no other.
@@ -109,6 +122,19 @@ fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default()
         .cloned()
         .unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()))
+}
+
+/// `count` letters and digits that nobody can guess.
+///
+/// # Errors
+/// `Internal` where the operating system gives no randomness.
+pub fn secret_word(count: usize) -> Result<String> {
+    const SIGNS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bytes = vec![0; count];
+    provider().secure_random.fill(&mut bytes).map_err(|error| {
+        Error::new(ErrorKind::Internal, "get random bytes").with_source(format!("{error:?}"))
+    })?;
+    Ok(bytes.iter().map(|byte| char::from(SIGNS[usize::from(*byte) % SIGNS.len()])).collect())
 }
 
 /// A certificate that was not believed, with what a person needs to decide about it.

@@ -4,6 +4,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
+use hyper_common::provider::Transport;
 use hyper_common::tool::flags::{
     DryRunFlags, OutputFlags, ProgressFlags, ReferenceFlags, TimeoutFlags,
 };
@@ -47,9 +49,10 @@ pub struct ExportArgs {
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
 
-    /// Take disks this way from a vSphere server: nfc (streams of the server's own export),
-    /// datastore (files as they lie there, in parallel) or auto
-    #[arg(long, value_name = "WAY", default_value = "auto", value_parser = ["auto", "nfc", "datastore"])]
+    /// Take disks this way: from vSphere nfc (streams of the server's own export) or datastore (files
+    /// as they lie there, in parallel), from KubeVirt ingress or port-forward (through the API
+    /// server), or auto
+    #[arg(long, value_name = "WAY", default_value = "auto", value_parser = transports())]
     pub transport: String,
 
     /// Export the machine as it was at this snapshot; it may run
@@ -99,4 +102,8 @@ pub struct ExportArgs {
     /// Limit of time.
     #[command(flatten)]
     pub timeout: TimeoutFlags,
+}
+
+fn transports() -> PossibleValuesParser {
+    PossibleValuesParser::new(Transport::ALL.map(Transport::name))
 }

@@ -48,6 +48,10 @@ impl Tool for ExportTool {
             line: "curl -s https://example.com/web01.ova | hyper export local:- --to out/",
         },
         Example {
+            what: "Export a machine of a cluster while it runs",
+            line: "hyper export -n prod web01 --temp-snapshot --to out/",
+        },
+        Example {
             what: "Export all machines of a folder, four at once",
             line: "hyper vm list local:machines -o ndjson | hyper export - --jobs 4 --to out/",
         },

@@ -108,6 +108,11 @@ impl Shared {
             return Ok(Done::Planned(plan.files(&self.request)));
         }
         self.make_folder(&plan.folder)?;
+        plan.resumed = self.was_cut_short(source, &plan);
+        if self.request.manifest {
+            self.check_free(&plan, std::iter::once(manifest_path(&plan)))?;
+        }
+        let mut plan = self.begin(source, plan, origin).await?;
         let passes = if self.request.write.verify { 2 } else { 1 };
         self.reporter.expect(plan.capacity().saturating_mul(passes));
         let mut record = Exported {
@@ -125,11 +130,6 @@ impl Shared {
             warnings: Vec::new(),
             error: None,
         };
-        plan.resumed = self.was_cut_short(source, &plan);
-        if self.request.manifest {
-            self.check_free(&plan, std::iter::once(manifest_path(&plan)))?;
-        }
-        self.begin(source, &plan, origin).await?;
         let (mut written, mut package) = (Vec::new(), None);
         match self.request.format {
             TargetFormat::Image(_) => {
@@ -156,15 +156,17 @@ impl Shared {
         Ok(Done::Exported(Box::new(record), Box::new(plan)))
     }
 
-    /// Lets the source make what reading needs.
+    /// Lets the source make what reading needs. Answers with the plan, which is made anew where the
+    /// source only then knows its disks.
     async fn begin(
         &self,
         source: &dyn ExportSource,
-        plan: &MachinePlan,
+        plan: MachinePlan,
         origin: &Origin<'_>,
-    ) -> Result<()> {
-        let Some(run) = &self.run else { return Ok(()) };
-        self.check_disks_free(plan)?;
+    ) -> Result<MachinePlan> {
+        let Some(run) = &self.run else { return Ok(plan) };
+        let settled = plan.disks.iter().all(|disk| disk.info.settled);
+        self.check_disks_free(&plan, settled)?;
         let ties = Ties {
             cancel: self.cancel.clone(),
             ledger: run.ledger(origin.context, origin.id),
@@ -172,12 +174,20 @@ impl Shared {
             disks: plan.disks.iter().map(|disk| disk.index).collect(),
             sum: plan.disks.iter().find_map(|disk| disk.plan.sum),
         };
-        source.begin(&ties).await
+        source.begin(&ties).await?;
+        if settled {
+            return Ok(plan);
+        }
+        let mut plan = MachinePlan::new(&self.request, source)?;
+        plan.resumed = self.was_cut_short(source, &plan);
+        self.check_disks_free(&plan, true)?;
+        Ok(plan)
     }
 
     /// Whether the files of disks and package may be made, before anything is made elsewhere for
-    /// them.
-    fn check_disks_free(&self, plan: &MachinePlan) -> Result<()> {
+    /// them. Unless the plan is settled, one with a state beside it may yet prove to be an earlier
+    /// run's with the same source.
+    fn check_disks_free(&self, plan: &MachinePlan, settled: bool) -> Result<()> {
         if self.request.to_pipe() || self.request.write.overwrite || plan.resumed {
             return Ok(());
         }
@@ -185,9 +195,12 @@ impl Shared {
             Some(package) => vec![package.clone()],
             None => plan.disks.iter().map(|disk| plan.folder.join(&disk.file_name)).collect(),
         };
-        files.iter().try_for_each(|path| match Place::new(path)?.exists() {
-            true => Err(taken(path)),
-            false => Ok(()),
+        files.iter().try_for_each(|path| {
+            let place = Place::new(path)?;
+            match place.exists() && (settled || !place.state_path().exists()) {
+                true => Err(taken(path)),
+                false => Ok(()),
+            }
         })
     }
 

@@ -142,6 +142,10 @@ fn other_guests_get_a_bus_they_know_and_a_warning() {
     let warnings = written.warnings.join("\n");
     assert!(warnings.contains("virtio drivers") && warnings.contains("TPM"), "{warnings}");
 
+    let proven = write_domain(&machine(OsFamily::Windows, ControllerKind::Virtio), &disks());
+    assert!(proven.text.contains("bus=\"virtio\""), "{}", proven.text);
+    assert!(!proven.warnings.join("\n").contains("virtio drivers"), "{:?}", proven.warnings);
+
     let mut old = machine(OsFamily::Windows, ControllerKind::Ide);
     old.firmware = Firmware { kind: FirmwareKind::Bios, secure_boot: false, nvram_file: None };
     let written = write_domain(&old, &disks());

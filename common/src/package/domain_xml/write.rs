@@ -6,8 +6,9 @@
 //! - UEFI is asked for with `<os firmware='efi'>` and features, not with file names: libvirt 7.2
 //!   and later picks the right OVMF build of the distribution and makes fresh variables from its
 //!   template. The names of those files differ between Debian, Fedora and SUSE.
-//! - Linux gets virtio disks and adapters: its kernels have had the drivers since 2.6.25. Others
-//!   get SATA and e1000e, and a warning that a driver may be missing at the first start.
+//! - Linux gets virtio disks and adapters: its kernels have had the drivers since 2.6.25. So does a
+//!   guest that boots from virtio already, and one whose adapters are virtio. Others get SATA and
+//!   e1000e, and a warning that a driver may be missing at the first start.
 //! - A TPM is named in a warning alone: a new one would not hold the keys of the old.
 
 use crate::image::ImageFormat;
@@ -72,12 +73,14 @@ pub fn write_domain(machine: &Machine, disks: &[DomainDisk]) -> DomainXml {
 
 fn plan(machine: &Machine) -> Plan {
     let linux = machine.os.family == OsFamily::Linux;
+    let virtio_disks = linux || boots_from_virtio(machine);
+    let virtio_nics = linux || has_virtio_nics(machine);
     let mut warnings = Vec::new();
     let pc = !linux && machine.firmware.kind != FirmwareKind::Uefi && all_ide(machine);
     if machine.firmware.kind == FirmwareKind::Unknown {
         warnings.push("the source does not say how it boots: BIOS was assumed".to_owned());
     }
-    if !linux {
+    if !virtio_disks {
         let bus = if pc { "IDE" } else { "SATA" };
         warnings.push(format!(
             "virtio drivers are not certain in the guest: its disks are on {bus}; install the \
@@ -106,21 +109,21 @@ fn plan(machine: &Machine) -> Plan {
     }
     Plan {
         pc,
-        disk_bus: if linux {
+        disk_bus: if virtio_disks {
             "virtio"
         } else if pc {
             "ide"
         } else {
             "sata"
         },
-        device: if linux {
+        device: if virtio_disks {
             "vd"
         } else if pc {
             "hd"
         } else {
             "sd"
         },
-        nic_model: if linux {
+        nic_model: if virtio_nics {
             "virtio"
         } else if pc {
             "e1000"
@@ -131,6 +134,18 @@ fn plan(machine: &Machine) -> Plan {
         cpus: if machine.cpus.count == 0 { CPUS } else { machine.cpus.count },
         warnings,
     }
+}
+
+/// Whether the guest has proven to have the driver of virtio-blk.
+fn boots_from_virtio(machine: &Machine) -> bool {
+    let first = machine.disks.first().and_then(|disk| disk.controller.as_ref());
+    let found = machine.controllers.iter().find(|one| Some(&one.id) == first);
+    found.is_some_and(|one| one.kind == ControllerKind::Virtio)
+}
+
+fn has_virtio_nics(machine: &Machine) -> bool {
+    let virtio = |nic: &Nic| nic.model.as_deref() == Some("virtio");
+    !machine.nics.is_empty() && machine.nics.iter().all(virtio)
 }
 
 fn all_ide(machine: &Machine) -> bool {

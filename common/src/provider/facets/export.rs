@@ -11,7 +11,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancel;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::{Extent, ImageFormat, ReadAt, Variant};
 use crate::progress::Reporter;
 use crate::transfer::{FileSum, SumKind};
@@ -52,7 +52,7 @@ pub struct ExportOptions {
 
 /// The way that a disk's bytes take out of a platform that has several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Transport {
     /// The one that suits the disks.
     #[default]
@@ -61,18 +61,49 @@ pub enum Transport {
     Nfc,
     /// The disks' files as they lie in the storage: any part, several at once.
     Datastore,
+    /// The way that the platform offers to those outside of it.
+    Ingress,
+    /// A port inside of the platform, reached through its API.
+    PortForward,
+}
+
+impl Transport {
+    /// All of them, in the order of the help.
+    pub const ALL: [Self; 5] =
+        [Self::Auto, Self::Nfc, Self::Datastore, Self::Ingress, Self::PortForward];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Nfc => "nfc",
+            Self::Datastore => "datastore",
+            Self::Ingress => "ingress",
+            Self::PortForward => "port-forward",
+        }
+    }
+
+    /// Whether it leads out of `platform`, which has these ways.
+    ///
+    /// # Errors
+    /// `Usage` where it does not.
+    pub fn check(self, platform: &str, ways: &[Self]) -> Result<()> {
+        if self == Self::Auto || ways.contains(&self) {
+            return Ok(());
+        }
+        let names: Vec<_> = ways.iter().map(|way| way.name()).collect();
+        let name = self.name();
+        Err(Error::usage(format!("--transport {name} is no way out of {platform}"))
+            .with_hint(format!("give {}, or auto", names.join(", "))))
+    }
 }
 
 impl std::str::FromStr for Transport {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "nfc" => Ok(Self::Nfc),
-            "datastore" => Ok(Self::Datastore),
-            _ => Err("it is none of auto, nfc, datastore".into()),
-        }
+        let found = Self::ALL.into_iter().find(|way| way.name() == text);
+        found.ok_or_else(|| format!("it is none of {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 
@@ -92,6 +123,24 @@ pub enum Moment {
     },
     /// As it stands once it has been shut down; it stays off.
     PowerOff,
+}
+
+/// What is told of a machine that runs where nobody said which moment of it is meant.
+pub fn choose_moment(machine: &str) -> Error {
+    Error::conflict("the machine is running; choose what is exported")
+        .with_subject(machine)
+        .with_hint("--snapshot NAME: as it was at a snapshot")
+        .with_hint("--temp-snapshot: as it is now; a snapshot is made and removed again")
+        .with_hint("--power-off: after the guest has shut down; it stays off")
+}
+
+/// Six characters, small letters and digits, that no other run finds.
+pub fn mark() -> String {
+    let mut hash = blake3::Hasher::new();
+    hash.update(&std::process::id().to_le_bytes());
+    hash.update(&jiff::Timestamp::now().as_nanosecond().to_le_bytes());
+    hash.update(rustix::system::uname().nodename().to_bytes());
+    hash.finalize().to_hex().chars().take(6).collect()
 }
 
 /// What a run gives to a source that makes things on its platform.
@@ -131,7 +180,8 @@ pub trait ExportSource: Send + Sync {
     /// The machine; `disks` in boot order, matching [`ExportSource::disks`] by index.
     fn machine(&self) -> &Machine;
 
-    /// All disks, in boot order.
+    /// All disks, in boot order. Where the platform tells their sizes only to those who have begun
+    /// to read ([`DiskInfo::settled`]), [`ExportSource::begin`] changes them.
     fn disks(&self) -> &[DiskInfo];
 
     /// What people should know, a clause each: what the machine has but cannot be carried over
@@ -191,6 +241,9 @@ pub struct DiskInfo {
     pub name: String,
     /// Bytes that the guest sees, as the source has it (may not be a multiple of 512).
     pub capacity: u64,
+    /// Whether the capacity and how it can be read are known; else they are what the platform
+    /// plans with, until [`ExportSource::begin`] has asked.
+    pub settled: bool,
     /// Largest run that one packed block covers; see [`crate::image::Image::block_size`].
     pub block_size: u32,
     /// How it can be read.

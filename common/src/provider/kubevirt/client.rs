@@ -9,11 +9,13 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use k8s_openapi::api::core::v1::Pod;
 use kube::client::Body;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::io::DuplexStream;
 use tokio::sync::OnceCell;
 
 use super::config::Endpoint;
@@ -275,6 +277,21 @@ impl Client {
                 })
             })
             .boxed()
+    }
+
+    /// A connection to a port of a pod, by way of the server.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; `Unsupported` where something between lets no WebSocket through.
+    pub async fn forward(&self, namespace: &str, pod: &str, port: u16) -> Result<DuplexStream> {
+        let (client, url) = self.connected().await?;
+        tracing::debug!("{url} port {port} of {namespace}/{pod}");
+        let pods: kube::Api<Pod> = kube::Api::namespaced(client.clone(), namespace);
+        let opened = pods.portforward(pod, &[port]).await;
+        let mut opened = opened.map_err(|failure| error::of_client(failure, url))?;
+        opened
+            .take_stream(port)
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a forwarded port has no connection"))
     }
 
     /// What the server serves.

@@ -78,6 +78,16 @@ pub fn of_client(error: kube::Error, place: &str) -> Error {
                 .with_subject(place.to_owned())
                 .with_source(reason.to_string())
         }
+        kube::Error::Api(said) => {
+            let kind = kind_of(StatusCode::from_u16(said.code).unwrap_or_default(), &said.reason);
+            let error = Error::new(kind, one_line(&said.message));
+            if kind == ErrorKind::Unavailable { error.with_retry_after(PAUSE) } else { error }
+        }
+        kube::Error::UpgradeConnection(reason) => {
+            Error::unsupported("nothing but plain requests gets through to the API server")
+                .with_subject(place.to_owned())
+                .with_source(reason.to_string())
+        }
         kube::Error::HyperError(_) | kube::Error::Service(_) => {
             let words = deepest(&error);
             if words.contains("certificate") {

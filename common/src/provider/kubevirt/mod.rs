@@ -11,19 +11,30 @@ mod create;
 mod describe;
 mod discovery;
 mod error;
+mod export;
 mod feed;
+mod gunzip;
 mod hypersdk;
 mod inventory;
 mod lifecycle;
+mod machine;
 mod manifest;
+mod marks;
 mod migrate;
+mod moment;
+mod opening;
 mod power;
 mod quantity;
+mod reclaim;
 mod record;
 mod resize;
 mod resolve;
+mod session;
 mod snapshots;
+mod vmexport;
+mod volume;
 mod watch;
+mod way;
 mod wire;
 
 use std::sync::Arc;
@@ -105,7 +116,7 @@ impl Provider for Kubevirt {
     }
 
     fn export(&self) -> Option<&dyn Export> {
-        None
+        Some(self)
     }
 
     fn feed(&self) -> Option<&dyn Feed> {
@@ -145,7 +156,7 @@ impl Provider for Kubevirt {
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {
-        None
+        Some(self)
     }
 
     async fn log_out(&self) -> Result<bool> {

@@ -23,8 +23,8 @@ use crate::vm::VmId;
 
 /// The group of snapshots, and `VirtualMachineSnapshot` in it.
 pub const GROUP: &str = "snapshot.kubevirt.io";
-const SNAPSHOTS: &str = "virtualmachinesnapshots";
-const CONTENTS: &str = "virtualmachinesnapshotcontents";
+pub const SNAPSHOTS: &str = "virtualmachinesnapshots";
+pub const CONTENTS: &str = "virtualmachinesnapshotcontents";
 const RESTORES: &str = "virtualmachinerestores";
 
 /// The annotation that keeps a description; consoles of clusters use it, too.
@@ -36,10 +36,10 @@ const AT_ONCE: usize = 8;
 /// `VirtualMachineSnapshot`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-struct VmSnapshot {
-    metadata: Meta,
+pub struct VmSnapshot {
+    pub metadata: Meta,
     spec: Spec,
-    status: Status,
+    pub status: Status,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -57,15 +57,15 @@ struct Source {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Status {
+pub struct Status {
     phase: String,
     ready_to_use: bool,
-    creation_time: Option<jiff::Timestamp>,
+    pub creation_time: Option<jiff::Timestamp>,
     indications: Vec<String>,
     /// From release 1.9 on.
     source_indications: Vec<Indication>,
     error: Option<Failure>,
-    virtual_machine_snapshot_content_name: Option<String>,
+    pub virtual_machine_snapshot_content_name: Option<String>,
     conditions: Vec<Condition>,
 }
 
@@ -136,10 +136,8 @@ impl Snapshots for Kubevirt {
         both(self, vm).await?;
         let place = self.snapshots_of(namespace).await?;
         let all = self.client().list::<VmSnapshot>(place.resource, Some(namespace), String::new());
-        let own = |it: &VmSnapshot| {
-            it.spec.source.name == name && it.spec.source.kind == "VirtualMachine"
-        };
-        let own: Vec<_> = all.try_filter(|it| std::future::ready(own(it))).try_collect().await?;
+        let own = |it: &VmSnapshot| std::future::ready(it.is_of(name));
+        let own: Vec<_> = all.try_filter(own).try_collect().await?;
         let records = own.into_iter().map(|it| self.record(namespace, it));
         let records = futures::stream::iter(records).buffered(AT_ONCE);
         let mut records: Vec<Snapshot> = records.try_collect().await?;
@@ -237,7 +235,11 @@ fn must_be_off(instance: Option<&Instance>) -> Result<()> {
 }
 
 impl Kubevirt {
-    async fn snapshots_of<'n>(&self, namespace: &'n str) -> Result<Place<'n>> {
+    /// Where a namespace's snapshots are.
+    ///
+    /// # Errors
+    /// `Unsupported` where the cluster has none; the server's.
+    pub async fn snapshots_of<'n>(&self, namespace: &'n str) -> Result<Place<'n>> {
         let resource: Resource = self.client().resource(GROUP, SNAPSHOTS).await?;
         Ok(Place { resource, namespace: Some(namespace) })
     }
@@ -330,7 +332,13 @@ fn capacity(content: &Value) -> Option<u64> {
 }
 
 impl VmSnapshot {
-    fn state(&self) -> SnapshotStatus {
+    /// Whether it is one of a machine.
+    pub fn is_of(&self, machine: &str) -> bool {
+        self.spec.source.name == machine && self.spec.source.kind == "VirtualMachine"
+    }
+
+    /// How far it is.
+    pub fn state(&self) -> SnapshotStatus {
         match self.status.phase.as_str() {
             _ if self.metadata.deletion_timestamp.is_some() => SnapshotStatus::Deleting,
             "Deleting" => SnapshotStatus::Deleting,
@@ -364,7 +372,7 @@ impl VmSnapshot {
     }
 
     /// Why it failed.
-    fn reason(&self) -> Option<String> {
+    pub fn reason(&self) -> Option<String> {
         let Status { error, conditions, .. } = &self.status;
         let said = error.as_ref().and_then(|it| it.message.clone());
         let failure = conditions.iter().find(|it| it.kind == "Failure" && it.status == "True");

@@ -139,6 +139,7 @@ fn info(disk: &MachineDisk, file: Option<&str>, order: &[String], package: &str)
             None => disk.label.clone().unwrap_or_else(|| disk.id.clone()),
         },
         capacity: disk.capacity_bytes,
+        settled: true,
         block_size: if file.is_some() { LARGEST_GRAIN } else { 512 },
         seek: file.map_or(Seek::Ranges, |name| Seek::Turn(place(name))),
         format: file.map(|_| ImageFormat::Vmdk),

@@ -6,25 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::stream;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::client::{Client, Download};
 use super::machine::{VmDisk, base_name};
 use super::soap::MoRef;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::image::{Block, Body, Extent};
 use crate::net::{Response, retry};
 use crate::provider::ExtentStream;
+use crate::transfer::ranged_extents;
 
 /// What is escaped in a part of a URL: all but the unreserved characters of RFC 3986.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The same in a path.
 const PATH: &AsciiSet = &NAME.remove(b'/');
-
-/// Bytes of one request. As large as a job of the engine, so that none is cut.
-const PIECE: u64 = 1 << 20;
 
 /// Requests of a disk that are under way at once. One connection to an ESXi host brings 445 Mbit/s,
 /// eight bring 730 to 773.
@@ -212,32 +207,11 @@ impl FlatDisk {
     /// The extents of a range, fetched in pieces, several at once.
     pub(super) fn extents(self: &Arc<Self>, range: Range<u64>) -> ExtentStream {
         let disk = self.clone();
-        let pieces = stream::iter(pieces(range)).map(move |piece| {
+        ranged_extents(range, AT_ONCE, move |piece| {
             let disk = disk.clone();
-            // On a task of its own it goes on while the engine is busy with others.
-            let fetch =
-                tokio::spawn(async move { disk.fetch(piece.clone()).await.map(|b| (piece, b)) });
-            async move {
-                let fetched = fetch.await.map_err(|error| {
-                    Error::new(ErrorKind::Internal, "fetch a part of a disk").with_source(error)
-                })?;
-                let (range, bytes) = fetched?;
-                Ok(vec![Extent { range, body: Body::Data(Block::Plain(bytes)) }])
-            }
-        });
-        pieces.buffered(AT_ONCE).boxed()
+            async move { disk.fetch(piece).await }
+        })
     }
-}
-
-/// A range in pieces that end at multiples of [`PIECE`].
-fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let mut at = range.start;
-    std::iter::from_fn(move || {
-        let end = (at / PIECE + 1).saturating_mul(PIECE).min(range.end);
-        let piece = at..end;
-        at = end.max(at);
-        (!piece.is_empty()).then_some(piece)
-    })
 }
 
 fn not_flat(text: &str) -> Error {
@@ -293,13 +267,6 @@ pub(super) async fn datacenter_of(client: &Client, start: MoRef) -> Result<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_range_is_cut_at_whole_pieces() {
-        let cut: Vec<_> = pieces(PIECE - 512..2 * PIECE + 7).collect();
-        assert_eq!(cut, [PIECE - 512..PIECE, PIECE..2 * PIECE, 2 * PIECE..2 * PIECE + 7]);
-        assert_eq!(pieces(5..5).count(), 0);
-    }
 
     #[test]
     fn the_flat_file_is_the_one_that_the_descriptor_names() {

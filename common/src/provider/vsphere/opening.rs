@@ -12,6 +12,7 @@ use super::property::Properties;
 use super::snapshot;
 use super::soap::MoRef;
 use crate::error::{Error, ErrorKind, Result, one_line};
+use crate::provider::facets::export::choose_moment;
 use crate::provider::{DiskInfo, ExportOptions, Moment, Seek, Transport};
 
 /// What is asked of a machine.
@@ -38,15 +39,12 @@ pub(super) struct Opening {
 impl Opening {
     /// Asks the server about it.
     pub(super) async fn open(self, options: &ExportOptions) -> Result<VsphereSource> {
+        options.transport.check("vSphere", &[Transport::Nfc, Transport::Datastore])?;
         let properties = self.client.properties(&self.vm, &PATHS).await?;
         let name = plain_name(properties.str("name").unwrap_or(&self.vm.value));
         let off = properties.str("runtime.powerState") == Some("poweredOff");
         if options.moment == Moment::AsIs && !off {
-            return Err(Error::conflict("the machine is running; choose what is exported")
-                .with_subject(name)
-                .with_hint("--snapshot NAME: as it was at a snapshot")
-                .with_hint("--temp-snapshot: as it is now; a snapshot is made and removed again")
-                .with_hint("--power-off: after the guest has shut down; it stays off"));
+            return Err(choose_moment(&name));
         }
         let (mut described, subject) = self.describe(&name, &properties, &options.moment).await?;
         self.name_networks(&mut described).await?;
@@ -156,8 +154,8 @@ pub(super) type Flat = Vec<Option<Arc<FlatDisk>>>;
 fn by_file(transport: Transport, described: &Described) -> bool {
     let suits = |disk: &VmDisk| disk.preallocated && disk.refusal.is_none();
     match transport {
-        Transport::Nfc => false,
         Transport::Datastore => true,
+        Transport::Nfc | Transport::Ingress | Transport::PortForward => false,
         Transport::Auto => !described.disks.is_empty() && described.disks.iter().all(suits),
     }
 }
@@ -217,6 +215,7 @@ fn disk_infos(
             id: disk.id.clone(),
             name: vm.label.clone(),
             capacity: vm.capacity,
+            settled: true,
             block_size: GRAIN,
             seek: if file.is_some() { Seek::Ranges } else { Seek::Stream },
             format: None,

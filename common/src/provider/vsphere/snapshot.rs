@@ -11,6 +11,7 @@ use super::machine::plain_name;
 use super::soap::{Body, MoRef, Value};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result, ResultExt, one_line};
+use crate::provider::facets::export::mark;
 use crate::provider::facets::snapshots::TEMPORARY;
 
 /// The word for snapshots in the journal.
@@ -98,12 +99,7 @@ pub(super) fn may_still_come(name: &str) -> bool {
 /// A name that no other run gives.
 pub(super) fn temporary_name() -> String {
     let now = jiff::Timestamp::now();
-    let mut hash = blake3::Hasher::new();
-    hash.update(&std::process::id().to_le_bytes());
-    hash.update(&now.as_nanosecond().to_le_bytes());
-    hash.update(rustix::system::uname().nodename().to_bytes());
-    let hash = hash.finalize().to_hex();
-    format!("{PREFIX}{}-{}", now.strftime(MADE), hash.get(..6).unwrap_or("0"))
+    format!("{PREFIX}{}-{}", now.strftime(MADE), mark())
 }
 
 /// Begins to make a snapshot without memory; answers the task.

@@ -71,8 +71,8 @@ pub struct KubevirtArgs {
     /// OP is list, watch, get, create, update, patch, delete or discovery for requests that the
     /// API server answers; log, console, vnc, vnc/screenshot, start, stop and the like for those
     /// that KubeVirt does; export, upload; controller (delay alone), and schedule, migration,
-    /// datavolume, snapshot, restore or clone, which fail with fault=WORDS. TEXT is part of the path, or
-    /// of resource/namespace/name. The first N that match pass with skip, and at most N are hit
+    /// datavolume, snapshot, restore or clone, which fail with fault=WORDS; links, for exports that
+    /// offer the form fault=FORM alone. TEXT is part of the path, or of resource/namespace/name. The first N that match pass with skip, and at most N are hit
     /// with max. What happens: delay=TIME, status=N with retry-after=SECONDS, expire (401),
     /// cut=BYTES (the connection breaks), short=BYTES (the body ends as if whole), corrupt=BYTE,
     /// lose (the server of an export is gone for a while), whole (a range is ignored). While it

@@ -362,15 +362,14 @@ fn links(sim: &Sim, export: &mut Value, found: &[(String, String)]) {
         sim.ingress
     );
     let inside = format!("https://virt-export-{id}.{space}.svc");
+    let only = sim.rules.meet("links", &Key::of(Kind::Export, export).to_string()).fault;
     for (place, base) in [("internal", inside), ("external", outside)] {
         let volume = |(name, _): &(String, String)| {
-            json!({
-                "name": name,
-                "formats": [
-                    { "format": "raw", "url": format!("{base}/volumes/{name}/disk.img") },
-                    { "format": "gzip", "url": format!("{base}/volumes/{name}/disk.img.gz") },
-                ],
-            })
+            let form = |(form, file): &(&str, &str)| json!({ "format": form, "url": format!("{base}/volumes/{name}/{file}") });
+            let forms = [("raw", "disk.img"), ("gzip", "disk.img.gz")];
+            let offered = |(form, _): &&(&str, &str)| only.as_deref().is_none_or(|it| it == *form);
+            let formats: Vec<_> = forms.iter().filter(offered).map(form).collect();
+            json!({ "name": name, "formats": formats })
         };
         let parts = format!("{base}/{place}/manifests");
         let link = json!({

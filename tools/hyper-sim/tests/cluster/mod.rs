@@ -44,12 +44,14 @@ pub fn program(variable: &str, name: &str) -> PathBuf {
 }
 
 /// Runs a program until its own standard input ends, and then asks it to end, once: a program that
-/// is asked twice leaves at once and cleans up nothing. Prints the program's process first.
+/// is asked twice leaves at once and cleans up nothing. Prints the program's process first; the output
+/// ends with the program's.
 const GUARD: &str = r#"
 exec 3<&0
 "$@" </dev/null 3<&- &
 pid=$!
 echo "$pid"
+exec >&-
 read -r _ <&3
 kill -TERM "$pid" 2>/dev/null
 wait "$pid"

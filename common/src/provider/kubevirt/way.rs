@@ -1,0 +1,271 @@
+//! The ways to the server of an export: the cluster's ingress, or a port of its pod through the API
+//! server. Its certificate is held against the authority that the export names.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::client::{Client, Place, escape};
+use super::discovery::Resource;
+use super::vmexport::{Exports, Link, LinkedVolume, VmExport};
+use super::wire::Meta;
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::net::{Duplex, Http, Request, Response, Trust, Tunnel, Tunnelled, Url, retry};
+use crate::provider::Transport;
+
+/// The header in which the server wants the token.
+const TOKEN: &str = "x-kubevirt-export-token";
+
+/// The server of an export as it is reached.
+#[derive(Debug)]
+pub(super) struct Server {
+    /// The export's name.
+    pub export: String,
+    /// The way that leads to it.
+    pub transport: Transport,
+    /// When the export ends.
+    pub ends: Option<Timestamp>,
+    token: String,
+    link: Link,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Direct(Http),
+    Through(Tunnelled),
+}
+
+impl Server {
+    /// The one that is reached by the ingress.
+    ///
+    /// # Errors
+    /// `Unsupported` where there is none; `Protocol` for a certificate that is none.
+    pub(super) fn by_ingress(export: &VmExport, token: &str) -> Result<Self> {
+        let link = export.status.links.external.as_ref().ok_or_else(|| {
+            Error::unsupported("the cluster has no ingress or route for exports")
+                .with_hint("--transport port-forward goes through the API server")
+        })?;
+        let way = Way::Direct(Http::new(trust(link)?));
+        Ok(Self::new(export, token, Transport::Ingress, link, way))
+    }
+
+    /// The one that is reached by a port of its pod.
+    ///
+    /// # Errors
+    /// `Unavailable` where no pod runs; `Protocol` for a certificate that is none; the API
+    /// server's.
+    pub(super) async fn by_port(exports: &Exports, export: &VmExport, token: &str) -> Result<Self> {
+        let link = export.status.links.internal.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Protocol, "the export does not say how its server is reached")
+        })?;
+        let port = PodPort::find(exports, &export.status.service_name).await?;
+        let way = Way::Through(Tunnelled::new(trust(link)?, Arc::new(port)));
+        Ok(Self::new(export, token, Transport::PortForward, link, way))
+    }
+
+    fn new(export: &VmExport, token: &str, transport: Transport, link: &Link, way: Way) -> Self {
+        Self {
+            export: export.metadata.name.clone(),
+            transport,
+            ends: export.status.ttl_expiration_time,
+            token: token.to_owned(),
+            link: link.clone(),
+            way,
+        }
+    }
+
+    /// Asks for a volume, or for a part of it, and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// Those of HTTP; by the answer's status, of which `good` are successes.
+    pub(super) async fn get(
+        &self,
+        url: &str,
+        range: Option<&Range<u64>>,
+        good: &[u16],
+    ) -> Result<Response> {
+        let parsed = Url::parse(url).ok().filter(|url| url.scheme() == "https");
+        let url = parsed.ok_or_else(|| {
+            Error::new(ErrorKind::Protocol, "the export names no place that HTTPS leads to")
+        })?;
+        let mut request = Request::get(url).header(TOKEN, &self.token);
+        if let Some(range) = range {
+            request = request.header("range", &format!("bytes={}-{}", range.start, range.end - 1));
+        }
+        let response = match &self.way {
+            Way::Direct(http) => http.send(request).await,
+            Way::Through(tunnel) => tunnel.send(request).await,
+        };
+        response?.expect(good)
+    }
+
+    /// The volume of a claim. Older releases put the export's name before a snapshot's.
+    pub(super) fn volume(&self, claim: &str) -> Option<&LinkedVolume> {
+        self.link.volumes.iter().find(|volume| self.plain(volume) == claim)
+    }
+
+    /// The claims whose volumes are served.
+    pub(super) fn claims(&self) -> impl Iterator<Item = &str> {
+        self.link.volumes.iter().map(|volume| self.plain(volume))
+    }
+
+    fn plain<'v>(&self, volume: &'v LinkedVolume) -> &'v str {
+        let rest = volume.name.strip_prefix(self.export.as_str());
+        rest.and_then(|rest| rest.strip_prefix('-')).unwrap_or(&volume.name)
+    }
+
+    /// Asks for a byte, to see that somebody answers.
+    ///
+    /// # Errors
+    /// As [`Server::get`].
+    pub(super) async fn answers(self) -> Result<Self> {
+        let found =
+            self.link.volumes.iter().find_map(|it| it.url("raw").or_else(|| it.url("gzip")));
+        if let Some(url) = found {
+            retry(|| async { self.get(url, Some(&(0..1)), &[200, 206, 416]).await.map(drop) })
+                .await?;
+        }
+        Ok(self)
+    }
+}
+
+/// What the export's own certificate vouches for; the platform's authorities where it names none.
+fn trust(link: &Link) -> Result<Trust> {
+    match link.cert.trim() {
+        "" => Ok(Trust::default()),
+        text => Trust::default()
+            .with_authorities_of(text)
+            .context(|| "take the certificates that the export names"),
+    }
+}
+
+/// A port of a pod.
+#[derive(Debug)]
+struct PodPort {
+    client: Client,
+    namespace: String,
+    pod: String,
+    port: u16,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Pod {
+    metadata: Meta,
+    spec: PodSpec,
+    status: PodStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PodSpec {
+    containers: Vec<Container>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Container {
+    ports: Vec<ContainerPort>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ContainerPort {
+    name: String,
+    container_port: u16,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PodStatus {
+    phase: String,
+}
+
+impl PodPort {
+    /// The port that a service leads to.
+    async fn find(exports: &Exports, service: &str) -> Result<Self> {
+        let Exports { client, namespace, .. } = exports;
+        let place = |plural| Place { resource: Resource::core(plural), namespace: Some(namespace) };
+        let subject = || format!("the service {namespace}/{service}");
+        let found: Value = client.get(place("services"), service).await.subject(subject)?;
+        let labels = found.pointer("/spec/selector").and_then(Value::as_object);
+        let labels = labels.into_iter().flatten();
+        let labels: Vec<_> =
+            labels.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
+        let query = format!("labelSelector={}", escape(&labels.join(",")));
+        let pods = client.page::<Pod>(place("pods"), &query, "").await.subject(subject)?.items;
+        let runs =
+            |pod: &Pod| pod.status.phase == "Running" && pod.metadata.deletion_timestamp.is_none();
+        let pod =
+            pods.into_iter().find(|pod| !labels.is_empty() && runs(pod)).ok_or_else(|| {
+                Error::new(ErrorKind::Unavailable, "no pod runs behind it").with_subject(subject())
+            })?;
+        let target = found.pointer("/spec/ports/0/targetPort").unwrap_or(&Value::Null);
+        let port = pod.port(target).ok_or_else(|| {
+            Error::new(ErrorKind::Protocol, "it does not say which port it leads to")
+                .with_subject(subject())
+        })?;
+        let (client, namespace) = (client.clone(), namespace.clone());
+        Ok(Self { client, namespace, pod: pod.metadata.name, port })
+    }
+}
+
+impl Pod {
+    /// The port that a service's target is: a number, or the name of one.
+    fn port(&self, target: &Value) -> Option<u16> {
+        if let Some(number) = target.as_u64() {
+            return u16::try_from(number).ok();
+        }
+        let name = target.as_str()?;
+        let mut ports = self.spec.containers.iter().flat_map(|container| &container.ports);
+        ports.find(|port| port.name == name).map(|port| port.container_port)
+    }
+}
+
+#[async_trait]
+impl Tunnel for PodPort {
+    async fn connect(&self) -> Result<Box<dyn Duplex>> {
+        let stream = self.client.forward(&self.namespace, &self.pod, self.port).await;
+        Ok(Box::new(stream.context(|| format!("forward port {} of {}", self.port, self.pod))?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_service_names_its_port_by_number_or_by_name() {
+        let pod: Pod = serde_json::from_value(json!({ "spec": { "containers": [
+            { "ports": [{ "name": "metrics", "containerPort": 1 }] },
+            { "ports": [{ "name": "export", "containerPort": 8443 }] },
+        ] } }))
+        .unwrap();
+        assert_eq!(pod.port(&json!(8080)), Some(8080));
+        assert_eq!(pod.port(&json!("export")), Some(8443));
+        assert_eq!(pod.port(&json!("none")), None);
+        assert_eq!(pod.port(&Value::Null), None);
+    }
+
+    #[test]
+    fn a_snapshots_volume_is_known_with_and_without_the_exports_name() {
+        let link = serde_json::from_value::<Link>(json!({ "volumes": [
+            { "name": "e1-root" }, { "name": "data" },
+        ] }))
+        .unwrap();
+        let mut export = VmExport::default();
+        export.metadata.name = "e1".into();
+        export.status.links.external = Some(link);
+        let server = Server::by_ingress(&export, "t").unwrap();
+        assert_eq!(server.volume("root").unwrap().name, "e1-root");
+        assert_eq!(server.volume("data").unwrap().name, "data");
+        assert!(server.volume("e1-root").is_none());
+        assert_eq!(server.claims().collect::<Vec<_>>(), ["root", "data"]);
+    }
+}
