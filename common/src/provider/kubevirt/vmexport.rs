@@ -270,6 +270,9 @@ pub(super) fn refused(error: Error, gate: &str) -> Error {
     }
     match error.kind() {
         ErrorKind::Usage => Error::new(ErrorKind::Protocol, error.message().to_owned()),
+        // The machine's namespace is there: what is not is the kind of object.
+        ErrorKind::NotFound => Error::unsupported(error.message().to_owned())
+            .with_hint(format!("the cluster does not know what the feature gate {gate} is about")),
         _ => error,
     }
 }
@@ -316,5 +319,7 @@ mod tests {
         assert_eq!((error.kind(), error.hints().len()), (ErrorKind::Unsupported, 1));
         assert_eq!(refused(Error::usage("spec.x"), "VMExport").kind(), ErrorKind::Protocol);
         assert_eq!(refused(Error::conflict("is there"), "VMExport").kind(), ErrorKind::Conflict);
+        let gone = refused(Error::not_found("404 page not found"), "VMExport");
+        assert_eq!(gone.kind(), ErrorKind::Unsupported);
     }
 }
