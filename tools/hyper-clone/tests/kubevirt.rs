@@ -63,7 +63,7 @@ fn flag_power_on_and_flag_wait_and_flag_namespace() {
     let row = &made.lines()[0];
     assert_eq!((&row["outcome"], &row["note"]), (&json!("done"), &json!("switched on")));
     assert_eq!(row["id"], format!("{}/web02", lab.space));
-    assert!(made.err.contains("web02: RestoreInProgress"), "the phases are told: {made:?}");
+    assert!(made.err.contains("web02: Succeeded"), "the phases are told: {made:?}");
     let instance = lab.get("vmi", "web02");
     assert!(instance.to_string().contains("AgentConnected"), "{instance}");
     let volume = &lab.get("vm", "web02")["spec"]["template"]["spec"]["volumes"][0];
