@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper_common::error::{Error, ErrorKind, Result};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::{commands, io, say};
 
@@ -166,7 +167,7 @@ impl Tests {
 /// Ends a program of tests with all that it has started.
 fn end(child: &mut Child) {
     // Whoever has ended meanwhile needs no end.
-    let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).status();
+    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
     let _ = child.wait();
 }
 
