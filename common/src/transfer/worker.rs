@@ -298,7 +298,7 @@ impl Tools {
         if pack.plain_above.is_none() || pack.coding == Coding::Zstd || !is_even(bytes) {
             return Ok(false);
         }
-        let probe = Pack { coding: Coding::Zstd, level: 1, ..pack.clone() };
+        let probe = Pack { coding: Coding::Zstd, level: 1, ..*pack };
         let len = self.packed(bytes, unit, &probe)?.len();
         Ok(len + len / 64 > bytes.len())
     }
