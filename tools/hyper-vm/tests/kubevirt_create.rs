@@ -87,8 +87,9 @@ fn flag_start_and_flag_wait_of_create() {
     let stuck = lab.vm(&[&["create", "web02", "--start", "--wait"], &IMAGE[..]].concat());
     assert_eq!(stuck.status, 1, "{stuck:?}");
     assert!(stuck.err.contains("full"), "{stuck:?}");
-    let late =
-        [&["create", "web03", "--start", "--wait", "--timeout", "100ms"], &IMAGE[..]].concat();
+    let slow = format!("op=controller,object=virtualmachines/{}/web03,delay=5s,max=1", lab.space);
+    lab.cluster.fault(&slow);
+    let late = [&["create", "web03", "--start", "--wait", "--timeout", "3s"], &IMAGE[..]].concat();
     assert_eq!(lab.vm(&late).status, 11);
     assert_ne!(lab.machine("web03"), Value::Null, "it stays, to be looked at");
 }
