@@ -131,17 +131,11 @@ impl Tests {
         Ok(Self { path, folder: folder.to_owned(), names, failing })
     }
 
-    /// Whether a test stands for what neutralises `flag`.
-    fn test<'a>(names: &'a [String], flag: &str) -> Option<&'a String> {
-        let wanted = format!("flag_{}", flag.replace('-', "_"));
-        names.iter().find(|name| name.contains(&wanted))
-    }
-
     /// Whether its tests of a flag notice that the flag does nothing.
     fn notice(&self, flag: &str) -> Result<bool> {
         let mut child = Command::new(&self.path);
         let child = child
-            .arg(format!("flag_{}", flag.replace('-', "_")))
+            .arg(test_of(flag))
             .current_dir(&self.folder)
             .env("HYPER_NEUTRALISE", format!("--{flag}"))
             .stdin(Stdio::null())
@@ -193,13 +187,20 @@ fn judge_all(programs: &[Tests], flags: &[String]) -> Result<Vec<(String, &'stat
     })
 }
 
+/// What the name of a flag's test has in it.
+fn test_of(flag: &str) -> String {
+    format!("flag_{}", flag.replace('-', "_"))
+}
+
 /// What is wrong with the tests of a flag, if anything is.
 fn judge(programs: &[Tests], flag: &str) -> Result<Option<&'static str>> {
-    if programs.iter().any(|tests| Tests::test(&tests.failing, flag).is_some()) {
+    let test = test_of(flag);
+    let any = |names: &[String]| names.iter().any(|name| name.contains(&test));
+    if programs.iter().any(|tests| any(&tests.failing)) {
         return Ok(Some("its test fails as it is"));
     }
     let mut fault = "no test has it in its name";
-    for tests in programs.iter().filter(|tests| Tests::test(&tests.names, flag).is_some()) {
+    for tests in programs.iter().filter(|tests| any(&tests.names)) {
         if tests.notice(flag)? {
             return Ok(None);
         }

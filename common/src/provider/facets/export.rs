@@ -134,6 +134,15 @@ pub fn choose_moment(machine: &str) -> Error {
         .with_hint("--power-off: after the guest has shut down; it stays off")
 }
 
+/// What is told of a snapshot that a machine has not, which has those of these names.
+pub fn no_such_snapshot(name: &str, names: &[&str]) -> Error {
+    let error = Error::not_found("the machine has no such snapshot").with_subject(name);
+    match names.is_empty() {
+        true => error.with_hint("it has none; --temp-snapshot makes one for the run"),
+        false => error.with_hint(format!("its snapshots: {}", names.join(", "))),
+    }
+}
+
 /// Six characters, small letters and digits, that no other run finds.
 pub fn mark() -> String {
     let mut hash = blake3::Hasher::new();

@@ -82,8 +82,7 @@ fn blocked(instance: &Instance, hostname: Option<&str>) -> Option<Error> {
     let condition = instance.status.conditions.iter().find(|it| it.kind == "LiveMigratable");
     if let Some(no) = condition.filter(|it| it.status == "False") {
         let error = Error::conflict("it cannot move while it runs");
-        let words = if no.message.is_empty() { &no.reason } else { &no.message };
-        return Some(error.with_source(words.clone()));
+        return Some(error.with_source(no.words().to_owned()));
     }
     let pinned = instance.spec.node_selector.get(HOSTNAME);
     if let Some(pinned) = pinned.filter(|pinned| hostname != Some(pinned.as_str())) {

@@ -17,7 +17,7 @@ use super::snapshots::{CONTENTS, VmSnapshot};
 use super::vmexport::{refused, remove};
 use crate::cancel::Leftover;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::facets::export::mark;
+use crate::provider::facets::export::{mark, no_such_snapshot};
 use crate::provider::facets::snapshots::{NewSnapshot, SnapshotStatus, Snapshots, TEMPORARY};
 use crate::provider::{Ledger, Ties};
 use crate::vm::VmId;
@@ -79,7 +79,8 @@ pub(super) async fn find(
         let all = client.list::<VmSnapshot>(place.resource, Some(namespace), String::new());
         let all: Vec<VmSnapshot> = all.try_collect().await?;
         let own = all.iter().filter(|it| it.is_of(machine));
-        return Err(unknown(name, own.map(|it| it.metadata.name.as_str()).collect()));
+        let names: Vec<_> = own.map(|it| it.metadata.name.as_str()).collect();
+        return Err(no_such_snapshot(name, &names));
     };
     let content = found.status.virtual_machine_snapshot_content_name.as_deref();
     let (SnapshotStatus::Ready, Some(content)) = (found.state(), content) else {
@@ -90,14 +91,6 @@ pub(super) async fn find(
     contents.resource.plural = CONTENTS;
     let content = client.get(contents, content).await?;
     Ok((found, content))
-}
-
-fn unknown(name: &str, names: Vec<&str>) -> Error {
-    let error = Error::not_found("the machine has no such snapshot").with_subject(name);
-    match names.is_empty() {
-        true => error.with_hint("it has none; --temp-snapshot makes one for the run"),
-        false => error.with_hint(format!("its snapshots: {}", names.join(", "))),
-    }
 }
 
 /// Removes a snapshot of a namespace and waits until it is gone; whether it was there.

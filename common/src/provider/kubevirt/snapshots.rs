@@ -278,10 +278,9 @@ impl Kubevirt {
             let now: Restore = self.client().get(place, name).await?;
             let failure = now.status.conditions.iter().find(|it| it.kind == "Failure");
             if let Some(failure) = failure.filter(|it| it.status == "True") {
-                let words = [&failure.message, &failure.reason];
-                let words = words.into_iter().find(|it| !it.is_empty()).cloned();
+                let words = Some(failure.words()).filter(|it| !it.is_empty());
                 return Err(Error::new(ErrorKind::Protocol, "the restore failed")
-                    .with_source(words.unwrap_or_else(|| "no reason is given".into())));
+                    .with_source(words.unwrap_or("no reason is given").to_owned()));
             }
             Ok(now.status.complete.then_some(()))
         })
@@ -376,9 +375,7 @@ impl VmSnapshot {
         let Status { error, conditions, .. } = &self.status;
         let said = error.as_ref().and_then(|it| it.message.clone());
         let failure = conditions.iter().find(|it| it.kind == "Failure" && it.status == "True");
-        let failure =
-            failure.map(|it| if it.message.is_empty() { &it.reason } else { &it.message });
-        said.or_else(|| failure.cloned()).filter(|it| !it.is_empty())
+        said.or_else(|| failure.map(|it| it.words().to_owned())).filter(|it| !it.is_empty())
     }
 }
 

@@ -40,6 +40,13 @@ pub struct Condition {
     pub last_transition_time: Option<jiff::Timestamp>,
 }
 
+impl Condition {
+    /// What it says to people: its message, else its reason; may be empty.
+    pub fn words(&self) -> &str {
+        if self.message.is_empty() { &self.reason } else { &self.message }
+    }
+}
+
 /// `VirtualMachine`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]

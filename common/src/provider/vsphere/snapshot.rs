@@ -11,7 +11,7 @@ use super::machine::plain_name;
 use super::soap::{Body, MoRef, Value};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result, ResultExt, one_line};
-use crate::provider::facets::export::mark;
+use crate::provider::facets::export::{mark, no_such_snapshot};
 use crate::provider::facets::snapshots::TEMPORARY;
 
 /// The word for snapshots in the journal.
@@ -23,8 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(330);
 /// First and longest wait between two attempts.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
-/// How the names of snapshots begin that are made for a run.
-const PREFIX: &str = TEMPORARY;
 /// The longest that a server takes to make one.
 const SLOWEST: jiff::SignedDuration = jiff::SignedDuration::from_mins(15);
 
@@ -74,12 +72,8 @@ pub(super) fn find(snapshots: Option<&Value>, name: &str) -> Result<Found> {
             }))
         }
         _ => {
-            let error = Error::not_found("the machine has no such snapshot").with_subject(name);
             let names: Vec<_> = all.iter().map(|one| one.name.as_str()).collect();
-            Err(match names.is_empty() {
-                true => error.with_hint("it has none; --temp-snapshot makes one for the run"),
-                false => error.with_hint(format!("its snapshots: {}", names.join(", "))),
-            })
+            Err(no_such_snapshot(name, &names))
         }
     }
 }
@@ -90,7 +84,7 @@ const MADE: &str = "%Y%m%dT%H%M%SZ";
 /// Whether a call to make the snapshot with this name of [`temporary_name`] may still be under way,
 /// though who made it was killed: servers take minutes where they wait for a guest.
 pub(super) fn may_still_come(name: &str) -> bool {
-    let made = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+    let made = name.strip_prefix(TEMPORARY).and_then(|rest| rest.split('-').next());
     let made = made.and_then(|made| DateTime::strptime(MADE, made).ok());
     let made = made.and_then(|made| made.to_zoned(TimeZone::UTC).ok());
     made.is_some_and(|made| jiff::Timestamp::now().duration_since(made.timestamp()) < SLOWEST)
@@ -99,7 +93,7 @@ pub(super) fn may_still_come(name: &str) -> bool {
 /// A name that no other run gives.
 pub(super) fn temporary_name() -> String {
     let now = jiff::Timestamp::now();
-    format!("{PREFIX}{}-{}", now.strftime(MADE), mark())
+    format!("{TEMPORARY}{}-{}", now.strftime(MADE), mark())
 }
 
 /// Begins to make a snapshot without memory; answers the task.
