@@ -1,7 +1,8 @@
 //! Requests over HTTP/1.1 and their answers, in hyper's own errors.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,6 +49,11 @@ impl Request {
     /// A GET.
     pub fn get(url: Url) -> Self {
         Self { method: Method::GET, url, headers: HeaderMap::new(), body: None, pinned: None }
+    }
+
+    /// A HEAD.
+    pub fn head(url: Url) -> Self {
+        Self { method: Method::HEAD, ..Self::get(url) }
     }
 
     /// A POST with a body.
@@ -101,6 +107,43 @@ impl Http {
         }
     }
 
+    /// Makes a request with a body that comes in parts, `len` bytes of it where that is known, and
+    /// waits for the head of the answer, whatever its status. How long a server takes for what it
+    /// has got is not limited.
+    ///
+    /// # Errors
+    /// As [`Http::send`], where the server takes nothing for a while; the body's own.
+    pub async fn upload(
+        &self,
+        request: Request,
+        len: Option<u64>,
+        body: BoxStream<'static, Result<Bytes>>,
+    ) -> Result<Response> {
+        let Request { method, url, mut headers, pinned, .. } = request;
+        let place = place(&url)?;
+        let client = self.client(&place, pinned)?;
+        if let Some(len) = len {
+            headers.insert(reqwest::header::CONTENT_LENGTH, HeaderValue::from(len));
+        }
+        let flow = Arc::new(Flow::default());
+        let body = reqwest::Body::wrap_stream(flow.clone().watch(body));
+        let sent = client.request(method, url).headers(headers).body(body).send();
+        tokio::pin!(sent);
+        loop {
+            let before = flow.moved.load(Ordering::Relaxed);
+            match tokio::time::timeout(SILENCE, &mut sent).await {
+                Ok(Ok(inner)) => return Ok(Response { inner, place }),
+                Ok(Err(error)) => {
+                    let own = flow.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    return Err(own.unwrap_or_else(|| explain(error, &place, "send to the server")));
+                }
+                Err(_) if flow.ended.load(Ordering::Relaxed) => {}
+                Err(_) if flow.moved.load(Ordering::Relaxed) != before => {}
+                Err(_) => return Err(silent(&place)),
+            }
+        }
+    }
+
     fn client(&self, place: &str, pinned: Option<Thumbprint>) -> Result<reqwest::Client> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (place.to_owned(), pinned);
@@ -121,6 +164,44 @@ impl Http {
             })?;
         clients.insert(key, client.clone());
         Ok(client)
+    }
+}
+
+/// What becomes of a body that is sent.
+#[derive(Debug, Default)]
+struct Flow {
+    /// Parts that were taken.
+    moved: AtomicU64,
+    /// Whether all were.
+    ended: AtomicBool,
+    /// What the body failed with, which is told instead of the library's words for it.
+    failure: Mutex<Option<Error>>,
+}
+
+impl Flow {
+    fn watch(
+        self: Arc<Self>,
+        body: BoxStream<'static, Result<Bytes>>,
+    ) -> BoxStream<'static, std::io::Result<Bytes>> {
+        futures::stream::unfold(Some((self, body)), |state| async {
+            let (flow, mut body) = state?;
+            match body.next().await {
+                Some(Ok(part)) => {
+                    flow.moved.fetch_add(1, Ordering::Relaxed);
+                    Some((Ok(part), Some((flow, body))))
+                }
+                Some(Err(error)) => {
+                    let told = std::io::Error::other(error.message().to_owned());
+                    *flow.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    Some((Err(told), None))
+                }
+                None => {
+                    flow.ended.store(true, Ordering::Relaxed);
+                    None
+                }
+            }
+        })
+        .boxed()
     }
 }
 

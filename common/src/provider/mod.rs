@@ -16,7 +16,10 @@ use futures::stream::BoxStream;
 
 pub use self::facets::cloning::{CloneJob, Cloning, NewClone, Place, Planned, Step};
 pub use self::facets::console::{Console, LogFrom};
-pub use self::facets::create::{Answer, Create, Deed, Described, Made, Making, NewDisk, NewVm};
+pub use self::facets::create::{
+    Answer, Content, Create, Deed, Described, Made, Making, NewDisk, NewVm, Sending, Upload,
+    UploadProxy,
+};
 pub use self::facets::export::{
     ByteStream, DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Ledger, Moment,
     Seek, Ties, Transport, Whole, WholeBytes, Wire,

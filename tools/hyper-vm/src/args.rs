@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use hyper_common::image::ImageFormat;
 use hyper_common::time::parse_duration;
 use hyper_common::tool::flags::{
     ChoiceFlags, ContextFlags, DryRunFlags, FilterFlags, OutputFlags, ReferenceFlags, TalkFlags,
@@ -143,6 +144,31 @@ pub struct CreateArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_memory, group = "source")]
     pub blank: Option<u64>,
 
+    /// Give it a new disk with the content of this image, which is sent through CDI's upload proxy
+    ///
+    /// raw and qcow2 go as they are; VMDK, VHD, VHDX, VDI, qcow2 with a backing file, and the disk of
+    /// an OVA, an OVF or a VMX with one, are converted on the way. The disk is as large as the
+    /// image's guest sees it. Where it fails or is interrupted nothing of the machine stays.
+    #[arg(long, value_name = "FILE", group = "source")]
+    pub image_upload: Option<PathBuf>,
+
+    /// Read the image as this format: raw, qcow2, vmdk, vhd, vhdx or vdi
+    #[arg(long, value_name = "FORMAT", requires = "image_upload")]
+    pub from_format: Option<ImageFormat>,
+
+    /// Send the image to this upload proxy instead of the one that CDI names
+    #[arg(long, value_name = "URL", requires = "image_upload")]
+    pub upload_proxy_url: Option<String>,
+
+    /// Believe an upload proxy for which the authorities in this file of PEM vouch, instead of those
+    /// that CDI names
+    #[arg(long, value_name = "FILE", requires = "image_upload")]
+    pub upload_proxy_ca: Option<PathBuf>,
+
+    /// Believe any upload proxy
+    #[arg(long, requires = "image_upload")]
+    pub insecure: bool,
+
     /// Keep its new disk in this storage class
     #[arg(long, value_name = "NAME", conflicts_with_all = ["container_disk", "datavolume"])]
     pub storage_class: Option<String>,
@@ -209,7 +235,7 @@ pub struct CreateArgs {
 }
 
 /// The arguments that describe a machine.
-const FROM_FLAGS: [&str; 16] = [
+const FROM_FLAGS: [&str; 17] = [
     "name",
     "cpus",
     "memory",
@@ -218,6 +244,7 @@ const FROM_FLAGS: [&str; 16] = [
     "data_source",
     "template",
     "blank",
+    "image_upload",
     "storage_class",
     "instancetype",
     "preference",

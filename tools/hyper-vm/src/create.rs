@@ -5,13 +5,16 @@ use std::path::Path;
 
 use hyper_common::error::{Error, Result, one_line};
 use hyper_common::history::Counts;
-use hyper_common::provider::{Create, Deed, Described, Making, NewVm, Provider, registry};
+use hyper_common::provider::{
+    Create, Deed, Described, Making, NewDisk, NewVm, Provider, Upload, registry,
+};
 use hyper_common::tool::Context;
 use hyper_common::vm::VmId;
 
 use crate::action::{self, Done};
 use crate::record::ActionRow;
 use crate::request::{Action, NewMachines, Origin, Request};
+use crate::upload::Image;
 use crate::wizard;
 
 /// Most bytes of a manifest, of user data or of keys; etcd holds no larger object anyway.
@@ -31,9 +34,15 @@ pub async fn run(new: NewMachines, cx: &mut Context) -> Result<()> {
         let words = format!("hyper cannot make machines on {}", provider.name());
         return Err(Error::unsupported(words).with_subject(new.context));
     };
+    let mut image = None;
     let wanted = match &new.from {
-        Origin::Arguments { vm, user_data, ssh_keys } => {
+        Origin::Arguments { vm, user_data, ssh_keys, upload } => {
             let mut vm = NewVm::clone(vm);
+            if let Some(upload) = upload {
+                let opened = cx.cancel.unless_cancelled(Image::open(upload, cx)).await?;
+                vm.disk = Some(NewDisk::Upload(opened.capacity));
+                image = Some((opened, &upload.proxy));
+            }
             vm.user_data = user_data.as_deref().map(read).transpose()?;
             for file in ssh_keys {
                 vm.ssh_keys.extend(keys(file)?);
@@ -50,24 +59,40 @@ pub async fn run(new: NewMachines, cx: &mut Context) -> Result<()> {
         cx.remarks.warn(remark);
     }
     if new.dry_run {
-        return all(&wanted, &new, &*provider, create, &mut Counts::default(), cx).await;
+        let (mut counts, maker) = (Counts::default(), Maker { provider: &*provider, create });
+        return all(&wanted, &new, &maker, None, &mut counts, cx).await;
     }
     let shown: Vec<String> =
         wanted.iter().map(|it| format!("{}:{}", new.context, it.reference)).collect();
     let targets: Vec<&str> = shown.iter().map(String::as_str).collect();
     let run = cx.begin_run("hyper-vm", &Request::Create(new.clone()), &[], &targets)?;
     let mut counts = Counts { total: wanted.len() as u64, ..Counts::default() };
-    let outcome = all(&wanted, &new, &*provider, create, &mut counts, cx).await;
+    let progress = image.is_some().then(|| cx.start_progress());
+    if let (Some((image, _)), Some(progress)) = (&mut image, &progress) {
+        image.tell(progress.reporter().as_ref());
+    }
+    let ledger = |vm: &VmId| run.ledger(&new.context, vm);
+    let upload =
+        image.as_ref().map(|(image, proxy)| Upload { content: image, proxy, ledger: &ledger });
+    let maker = Maker { provider: &*provider, create };
+    let outcome = all(&wanted, &new, &maker, upload, &mut counts, cx).await;
+    drop(progress);
     counts.failed = counts.total - counts.succeeded;
     run.end_with(outcome.as_ref().err(), counts, 0)?;
     outcome
 }
 
+/// Who makes what is described.
+struct Maker<'m> {
+    provider: &'m dyn Provider,
+    create: &'m dyn Create,
+}
+
 async fn all(
     wanted: &[Described],
     how: &NewMachines,
-    provider: &dyn Provider,
-    create: &dyn Create,
+    maker: &Maker<'_>,
+    upload: Option<Upload<'_>>,
     counts: &mut Counts,
     cx: &mut Context,
 ) -> Result<()> {
@@ -76,13 +101,14 @@ async fn all(
         let (id, result) = match &one.deed {
             Deed::Make { objects, .. } => {
                 let wait = how.wait || one.awaited;
-                let making = Making { objects, dry_run: how.dry_run, start: how.start, wait };
-                match create.make(&making, &cx.cancel).await {
+                let NewMachines { dry_run, start, .. } = *how;
+                let making = Making { objects, dry_run, start, wait, upload };
+                match maker.create.make(&making, &cx.cancel).await {
                     Ok(made) => (made.vm, Ok(Done::made(how.dry_run, made.note))),
                     Err(error) => (None, Err(error)),
                 }
             }
-            deed => act(provider, one, &action(deed), how.dry_run, cx).await,
+            deed => act(maker.provider, one, &action(deed), how.dry_run, cx).await,
         };
         let verb = verb(&one.deed);
         let place = (how.context.as_str(), one.vm.as_str());

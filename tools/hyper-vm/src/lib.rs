@@ -7,6 +7,7 @@ mod create;
 mod record;
 mod request;
 mod run;
+mod upload;
 mod wizard;
 
 use hyper_common::config::Config;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use hyper_common::config::Config;
 use hyper_common::error::{Error, Result};
-use hyper_common::provider::{Destination, NewDisk, NewVm, Size, Stop};
+use hyper_common::image::ImageFormat;
+use hyper_common::provider::{Destination, NewDisk, NewVm, Size, Stop, UploadProxy};
 use hyper_common::tool::flags::{ContextFlags, FilterFlags};
 use hyper_common::tool::machines::{Reference, Which};
 use hyper_common::vm::VmFilter;
@@ -66,11 +67,24 @@ pub enum Origin {
         user_data: Option<PathBuf>,
         /// The files with the keys that may log in.
         ssh_keys: Vec<PathBuf>,
+        /// The image that its disk is filled with.
+        upload: Option<Box<ImageUpload>>,
     },
     /// In a file.
     Manifest(PathBuf),
     /// In the head of the person at the terminal.
     Answers,
+}
+
+/// An image that is sent.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImageUpload {
+    /// Where it is.
+    pub file: PathBuf,
+    /// Its format, where stated.
+    pub format: Option<ImageFormat>,
+    /// Who takes it.
+    pub proxy: UploadProxy,
 }
 
 /// What is to be done to a machine.
@@ -184,9 +198,17 @@ fn described(args: CreateArgs, name: String) -> Result<Origin> {
         args.blank.map(NewDisk::Blank),
     ];
     let disk = sources.into_iter().flatten().next();
-    if disk.is_none() {
+    let proxy = UploadProxy {
+        url: args.upload_proxy_url,
+        authorities: args.upload_proxy_ca,
+        insecure: args.insecure,
+    };
+    let upload =
+        args.image_upload.map(|file| ImageUpload { file, format: args.from_format, proxy });
+    if disk.is_none() && upload.is_none() {
         return Err(Error::usage("where does its disk come from?").with_hint(
-            "give --container-disk, --datavolume, --data-source, --template or --blank",
+            "give --container-disk, --datavolume, --data-source, --template, --blank or \
+             --image-upload",
         ));
     }
     let vm = NewVm {
@@ -203,7 +225,12 @@ fn described(args: CreateArgs, name: String) -> Result<Origin> {
         labels: args.label.into_iter().collect(),
         ..NewVm::default()
     };
-    Ok(Origin::Arguments { vm: Box::new(vm), user_data: args.cloud_init, ssh_keys: args.ssh_key })
+    Ok(Origin::Arguments {
+        vm: Box::new(vm),
+        user_data: args.cloud_init,
+        ssh_keys: args.ssh_key,
+        upload: upload.map(Box::new),
+    })
 }
 
 fn filter(flags: FilterFlags) -> Box<VmFilter> {

@@ -65,7 +65,7 @@ pub async fn ask(
     }
     let described = cx.cancel.unless_cancelled(create.describe(&vm)).await?;
     if let Deed::Make { objects, .. } = &described.deed {
-        let trial = Making { objects, dry_run: true, start: false, wait: false };
+        let trial = Making { objects, dry_run: true, start: false, wait: false, upload: None };
         create.make(&trial, &cx.cancel).await?;
         cx.remarks.say("the server accepts it");
     }
@@ -135,7 +135,9 @@ fn words(disk: &NewDisk) -> String {
         NewDisk::Image(image) => format!("the container image {image}"),
         NewDisk::Source(name) | NewDisk::Template(name) => format!("a copy of {name}"),
         NewDisk::Volume(name) => format!("the volume {name}"),
-        NewDisk::Blank(bytes) => format!("a new disk of {}", format_bytes(*bytes)),
+        NewDisk::Blank(bytes) | NewDisk::Upload(bytes) => {
+            format!("a new disk of {}", format_bytes(*bytes))
+        }
     }
 }
 

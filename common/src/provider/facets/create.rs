@@ -1,11 +1,17 @@
 //! Making VMs.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::export::Ledger;
 use super::migrate::Destination;
 use super::power::Stop;
 use super::resize::Size;
@@ -92,6 +98,61 @@ pub enum NewDisk {
     Template(String),
     /// A new one without content, of so many bytes.
     Blank(u64),
+    /// A new one of so many bytes that is filled from here: see [`Making::upload`].
+    Upload(u64),
+}
+
+/// A disk image that is sent to a platform.
+pub trait Content: Debug + Send + Sync {
+    /// Begins to read it, from its start each time.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn read(&self) -> Result<Sending>;
+}
+
+/// An image on its way.
+pub struct Sending {
+    /// How many bytes it comes to, where that is known beforehand.
+    pub len: Option<u64>,
+    /// Its bytes in order; ends after the first error.
+    pub parts: BoxStream<'static, Result<Bytes>>,
+}
+
+impl Debug for Sending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sending").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+/// Who takes images for a platform, and whether to believe them; what is not said is as the
+/// platform says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct UploadProxy {
+    /// Its URL.
+    pub url: Option<String>,
+    /// A file with the authorities that vouch for it, in PEM form.
+    pub authorities: Option<PathBuf>,
+    /// Whether anyone is believed.
+    pub insecure: bool,
+}
+
+/// What fills the disk of a VM from here.
+#[derive(Clone, Copy)]
+pub struct Upload<'u> {
+    /// The image.
+    pub content: &'u dyn Content,
+    /// Who takes it.
+    pub proxy: &'u UploadProxy,
+    /// Where is noted what a killed run would leave of a VM.
+    pub ledger: &'u (dyn Fn(&VmId) -> Arc<dyn Ledger> + Send + Sync),
+}
+
+impl Debug for Upload<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Upload");
+        shown.field("content", &self.content).field("proxy", self.proxy).finish_non_exhaustive()
+    }
 }
 
 /// One thing that is wanted of the platform.
@@ -145,6 +206,8 @@ pub struct Making<'m> {
     pub start: bool,
     /// Whether to wait until all is complete: disks filled, a VM that is switched on running.
     pub wait: bool,
+    /// What fills the disk of [`NewDisk::Upload`]; nothing of the VM stays where that fails.
+    pub upload: Option<Upload<'m>>,
 }
 
 /// What was made.

@@ -10,6 +10,7 @@ use super::discovery::{KUBEVIRT, Resource};
 use super::inventory::{INSTANCES, MACHINES, optional};
 use super::power::look;
 use super::record::id;
+use super::upload::Filling;
 use super::{Kubevirt, describe, manifest};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
@@ -56,15 +57,31 @@ impl Create for Kubevirt {
     }
 
     async fn make(&self, wanted: &Making<'_>, cancel: &Cancel) -> Result<Made> {
+        let mut filling = match &wanted.upload {
+            Some(upload) => Some(Filling::new(self, upload, wanted.objects, cancel).await?),
+            None => None,
+        };
+        if let Some(filling) = filling.as_mut().filter(|_| !wanted.dry_run) {
+            filling.note()?;
+        }
         let mut made = Vec::new();
         for object in wanted.objects {
-            match self.make_one(object, wanted, cancel).await {
+            match self.make_one(object, wanted, filling.as_ref(), cancel).await {
                 Ok(object) => made.push(object),
                 Err(error) => {
                     self.remove(&made, wanted.dry_run).await;
-                    return Err(error);
+                    return Err(match filling {
+                        Some(filling) if !wanted.dry_run => filling.refused(error).await,
+                        _ => error,
+                    });
                 }
             }
+        }
+        if let Some(filling) = filling.filter(|_| !wanted.dry_run)
+            && let Err(error) = filling.fill(wanted.start, cancel).await
+        {
+            self.remove(&made, false).await;
+            return Err(filling.undo(error).await);
         }
         let machine = made.iter().find(|it| kind(it) == "VirtualMachine");
         let vm = machine.map(|it| id(text(it, "/metadata/namespace"), text(it, "/metadata/name")));
@@ -111,11 +128,21 @@ impl Create for Kubevirt {
 }
 
 impl Kubevirt {
-    async fn make_one(&self, object: &Value, how: &Making<'_>, cancel: &Cancel) -> Result<Value> {
+    async fn make_one(
+        &self,
+        object: &Value,
+        how: &Making<'_>,
+        filling: Option<&Filling<'_>>,
+        cancel: &Cancel,
+    ) -> Result<Value> {
         let resource = self.resource_of(kind(object)).await?;
         let mut object = object.clone();
         object["apiVersion"] = resource.api_version().into();
-        if how.start && kind(&object) == "VirtualMachine" {
+        if kind(&object) == "VirtualMachine"
+            && let Some(filling) = filling
+        {
+            filling.mark(&mut object);
+        } else if how.start && kind(&object) == "VirtualMachine" {
             if let Some(spec) = object["spec"].as_object_mut() {
                 spec.remove("running");
             }
@@ -265,7 +292,7 @@ fn machine_state(machine: &Value) -> State {
 }
 
 /// Why an object is not as it should be, as far as it says. That it is not ready tells least.
-fn reason(object: &Value) -> String {
+pub(super) fn reason(object: &Value) -> String {
     let error = text(object, "/status/error/message");
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
     let bad = conditions.into_iter().flatten().filter(|it| it["status"] == "False");

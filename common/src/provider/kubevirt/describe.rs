@@ -16,6 +16,9 @@ use crate::vm::format_bytes;
 /// into a secret.
 const MOST_USER_DATA: usize = 2048;
 
+/// The annotation by which CDI binds the claim of a volume although nothing uses it.
+pub(super) const BIND_NOW: &str = "cdi.kubevirt.io/storage.bind.immediate.requested";
+
 /// The network of the cluster itself.
 const POD: &str = "pod";
 
@@ -196,6 +199,18 @@ pub async fn disk(
             kubevirt.client().resource(CDI, "datavolumes").await?;
             storage["resources"] = json!({ "requests": { "storage": format_bytes(*bytes) } });
             Ok(Disk::made(name, json!({ "source": { "blank": {} }, "storage": storage })))
+        }
+        NewDisk::Upload(bytes) => {
+            kubevirt.client().resource(CDI, "datavolumes").await?;
+            storage["resources"] = json!({ "requests": { "storage": format_bytes(*bytes) } });
+            let mut disk =
+                Disk::made(name, json!({ "source": { "upload": {} }, "storage": storage }));
+            // Nobody else would use the volume before it is filled, which a storage class may
+            // otherwise wait for.
+            if let Some(template) = &mut disk.template {
+                template["metadata"]["annotations"] = json!({ BIND_NOW: "true" });
+            }
+            Ok(disk)
         }
     }
 }

@@ -31,6 +31,7 @@ mod resize;
 mod resolve;
 mod session;
 mod snapshots;
+mod upload;
 mod vmexport;
 mod volume;
 mod watch;

@@ -1,4 +1,5 @@
-//! Removing what killed runs left: exports with their tokens, and snapshots.
+//! Removing what killed runs left: exports with their tokens, snapshots, and machines that were
+//! never filled.
 
 use async_trait::async_trait;
 
@@ -8,6 +9,7 @@ use super::moment::{SNAPSHOT, remove_snapshot};
 use super::record::parts;
 use super::session::EXPORT;
 use super::snapshots::VmSnapshot;
+use super::upload::UPLOAD;
 use super::vmexport::Exports;
 use crate::error::Result;
 use crate::provider::{Reclaim, Reclaimed};
@@ -30,6 +32,8 @@ impl Reclaim for Kubevirt {
                 optional(self.client().get::<VmSnapshot>(place, id).await)?.is_some()
             }
             SNAPSHOT => remove_snapshot(self, namespace, id).await?,
+            UPLOAD if dry_run => self.has_unfilled(vm, id).await?,
+            UPLOAD => self.remove_unfilled(vm, id).await?,
             other => {
                 return Ok(Reclaimed::Kept(format!(
                     "what a {other} is, this version does not know"
