@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::lines::plain;
 use super::show::Renderer;
-use super::view::{Amount, News, View};
+use super::view::{News, View};
 use crate::output::{printable, terminal_width};
 
 /// Characters of a disk's id that are shown before its bar, at most.
@@ -30,6 +30,7 @@ pub(super) struct Bars {
     out: Box<dyn Write + Send>,
     /// Columns of the terminal, asked for each time: it may be resized.
     columns: fn() -> usize,
+    /// One for each disk and each task, by its key.
     disks: BTreeMap<u64, ProgressBar>,
     total: Option<ProgressBar>,
 }
@@ -64,27 +65,38 @@ impl Renderer for Bars {
 
     fn tick(&mut self, view: &View) {
         let heads = view.disks.iter().map(|disk| format!("{} {}", disk.phase, shortened(&disk.id)));
-        let heads: Vec<String> = heads.collect();
+        let tasks = view.tasks.iter().map(|task| format!("{} {}", task.doing, shortened(&task.id)));
+        let heads: Vec<String> = heads.chain(tasks).collect();
         let layout = Layout::new((self.columns)(), &heads);
-        for (disk, head) in view.disks.iter().zip(&heads) {
-            let bar = self.disks.entry(disk.key).or_insert_with(|| match &self.total {
+        let disks = view
+            .disks
+            .iter()
+            .map(|disk| (disk.key, Some(disk.amount.percent()), disk.amount.words()));
+        let tasks =
+            view.tasks.iter().map(|task| (task.key, task.percent.map(u64::from), task.text()));
+        for ((key, percent, words), head) in disks.chain(tasks).zip(&heads) {
+            let bar = self.disks.entry(key).or_insert_with(|| match &self.total {
                 Some(total) => self.multi.insert_before(total, new_bar()),
                 None => self.multi.add(new_bar()),
             });
-            bar.set_message(layout.line(head, &disk.amount));
+            bar.set_message(layout.line(head, percent, &words));
         }
         let several = view.disks.len() as u64 + view.ended > 1
             || view.disks.first().is_some_and(|disk| disk.amount.capacity < view.total.capacity);
         if several {
             let bar = self.total.get_or_insert_with(|| self.multi.add(new_bar()));
-            bar.set_message(layout.line(&format!("all: {}", view.phase), &view.total));
+            let (percent, words) = (view.total.percent(), view.total.words());
+            bar.set_message(layout.line(&format!("all: {}", view.phase), Some(percent), &words));
         }
     }
 
     fn news(&mut self, news: News<'_>, view: &View) {
-        if let News::DiskEnded(disk, _) = news
-            && let Some(bar) = self.disks.remove(&disk.key)
-        {
+        let ended = match news {
+            News::DiskEnded(disk, _) => Some(disk.key),
+            News::TaskEnded(task, _) => Some(task.key),
+            _ => None,
+        };
+        if let Some(bar) = ended.and_then(|key| self.disks.remove(&key)) {
             bar.finish_and_clear();
             self.multi.remove(&bar);
         }
@@ -131,16 +143,17 @@ impl Layout {
         Self { head, bar }
     }
 
-    fn line(&self, head: &str, amount: &Amount) -> String {
+    /// Without a bar where nobody knows how much there is.
+    fn line(&self, head: &str, percent: Option<u64>, words: &str) -> String {
         let (width, cells) = (self.head, self.bar);
-        if cells == 0 {
-            return format!("{head:<width$} {}", amount.words());
-        }
-        let percent = usize::try_from(amount.percent()).unwrap_or(100).min(100);
+        let Some(percent) = percent.filter(|_| cells > 0) else {
+            return format!("{head:<width$} {words}");
+        };
+        let percent = usize::try_from(percent).unwrap_or(100).min(100);
         let filled = percent * cells / 100;
         let tip = if filled < cells && percent > 0 { ">" } else { "" };
         let bar = "=".repeat(filled) + tip;
-        format!("{head:<width$} [{bar:<cells$}] {}", amount.words())
+        format!("{head:<width$} [{bar:<cells$}] {words}")
     }
 }
 
@@ -157,6 +170,7 @@ fn shortened(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::view::Amount;
     use super::*;
 
     #[test]
@@ -172,7 +186,8 @@ mod tests {
         };
         let heads = ["copy web01-disk0".to_owned(), "verify db".to_owned()];
         let bar_of = |columns| {
-            let line = Layout::new(columns, &heads).line(&heads[0], &amount);
+            let layout = Layout::new(columns, &heads);
+            let line = layout.line(&heads[0], Some(amount.percent()), &amount.words());
             let length = line.chars().count();
             assert!(columns < 72 || length <= columns, "{columns}: {line}");
             line.split_once('[').map_or(0, |(_, rest)| rest.split_once(']').unwrap().0.len())

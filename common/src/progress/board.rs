@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::rate::{Counts, Window, time_left};
+use super::task::Task;
 use super::view::{Amount, DiskView, View};
 use super::{DiskEnd, Phase};
 
@@ -112,6 +113,7 @@ pub(super) struct Board {
     expected: u64,
     next_key: u64,
     running: Vec<Arc<Disk>>,
+    tasks: Vec<Arc<Task>>,
     ended: u64,
     /// Of the disks that ended.
     sums: Counts,
@@ -127,6 +129,7 @@ impl Board {
             expected: 0,
             next_key: 0,
             running: Vec::new(),
+            tasks: Vec::new(),
             ended: 0,
             sums: Counts::default(),
             work: 0,
@@ -144,6 +147,17 @@ impl Board {
         self.next_key += 1;
         self.running.push(disk.clone());
         disk
+    }
+
+    pub fn add_task(&mut self, id: &str, doing: &str, now: Duration) -> Arc<Task> {
+        let task = Arc::new(Task::new(self.next_key, id, doing, now));
+        self.next_key += 1;
+        self.tasks.push(task.clone());
+        task
+    }
+
+    pub fn remove_task(&mut self, task: &Task) {
+        self.tasks.retain(|other| other.key != task.key);
     }
 
     /// Takes a disk that ended out of those at work, so that the memory for it is freed.
@@ -174,6 +188,7 @@ impl Board {
             elapsed: now,
             disks: self.running.iter().map(|disk| disk.view(now)).collect(),
             ended: self.ended,
+            tasks: self.tasks.iter().map(|task| task.view(now)).collect(),
             total: amount(sums, work.max(self.expected), rates, retries),
         }
     }

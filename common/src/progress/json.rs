@@ -1,8 +1,9 @@
 //! Progress as JSON, one object to a line: `hyper.progress/v1`.
 //!
 //! Every object has `schema`, `time` (RFC 3339), `event` and `elapsed_seconds`. Events `progress`,
-//! `phase` and `end` carry `phase`, `disks` (those at work) and `total`; `disk_started`,
-//! `disk_phase`, `disk_ended` and `retry` carry `disk`; `warning`, `note` and `retry` carry
+//! `phase` and `end` carry `phase`, `disks` (those at work) and `total`, and `tasks` where there are
+//! some; `disk_started`, `disk_phase`, `disk_ended` and `retry` carry `disk`; `task_started`,
+//! `task_step` and `task_ended` carry `task`; `warning`, `note` and `retry` carry
 //! `message`. Rates are bytes per second over the last ten seconds.
 
 use std::io::Write;
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::show::Renderer;
+use super::task::TaskView;
 use super::view::{Amount, DiskView, News, View};
 use super::{DiskEnd, Phase};
 
@@ -38,6 +40,10 @@ struct Line<'a> {
     disks: Option<Vec<DiskJson<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     disk: Option<DiskJson<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tasks: Vec<TaskJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<TaskJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<AmountJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,6 +59,18 @@ struct DiskJson<'a> {
     elapsed_seconds: f64,
     #[serde(flatten)]
     amount: AmountJson,
+}
+
+#[derive(Serialize)]
+struct TaskJson<'a> {
+    id: &'a str,
+    doing: &'a str,
+    words: Option<&'a str>,
+    percent: Option<u8>,
+    /// Whether it was done, once it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done: Option<bool>,
+    elapsed_seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -85,6 +103,7 @@ impl Json {
         let mut line = line(event, view);
         line.phase = Some(view.phase);
         line.disks = Some(disks);
+        line.tasks = view.tasks.iter().map(|task| task_json(task, None)).collect();
         line.total = Some(amount_json(&view.total));
         self.write(&line);
     }
@@ -100,17 +119,25 @@ impl Renderer for Json {
     }
 
     fn news(&mut self, news: News<'_>, view: &View) {
+        let task = match news {
+            News::TaskStarted(task) | News::TaskStep(task) => Some(task_json(task, None)),
+            News::TaskEnded(task, done) => Some(task_json(task, Some(done))),
+            _ => None,
+        };
         let (event, disk, message) = match news {
             News::Phase => return self.overall("phase", view),
             News::DiskStarted(disk) => ("disk_started", Some(disk_json(disk, None)), None),
             News::DiskPhase(disk) => ("disk_phase", Some(disk_json(disk, None)), None),
             News::DiskEnded(disk, end) => ("disk_ended", Some(disk_json(disk, Some(end))), None),
             News::Retry(disk, why) => ("retry", Some(disk_json(disk, None)), Some(why)),
+            News::TaskStarted(_) => ("task_started", None, None),
+            News::TaskStep(_) => ("task_step", None, None),
+            News::TaskEnded(..) => ("task_ended", None, None),
             News::Warning(text) => ("warning", None, Some(text)),
             News::Note(text) => ("note", None, Some(text)),
         };
         let mut line = line(event, view);
-        (line.disk, line.message) = (disk, message);
+        (line.disk, line.task, line.message) = (disk, task, message);
         self.write(&line);
     }
 
@@ -131,7 +158,9 @@ fn line<'a>(event: &'static str, view: &View) -> Line<'a> {
         elapsed_seconds: seconds(view.elapsed),
         phase: None,
         disks: None,
+        tasks: Vec::new(),
         disk: None,
+        task: None,
         total: None,
         message: None,
     }
@@ -145,6 +174,12 @@ fn disk_json(disk: &DiskView, end: Option<DiskEnd>) -> DiskJson<'_> {
         elapsed_seconds: seconds(disk.elapsed),
         amount: amount_json(&disk.amount),
     }
+}
+
+fn task_json(task: &TaskView, done: Option<bool>) -> TaskJson<'_> {
+    let (words, percent) = (task.words.as_deref(), task.percent);
+    let elapsed_seconds = seconds(task.elapsed);
+    TaskJson { id: &task.id, doing: &task.doing, words, percent, done, elapsed_seconds }
 }
 
 fn amount_json(amount: &Amount) -> AmountJson {

@@ -56,6 +56,9 @@ impl Lines {
         for disk in &view.disks {
             self.line(&format!("{} {}: {}", disk.phase, disk.id, disk.amount.words().trim_start()));
         }
+        for task in &view.tasks {
+            self.line(&format!("{}: {}", task.head(), task.text().trim_start()));
+        }
         if view.disks.len() > 1 || view.ended > 0 && !view.disks.is_empty() {
             self.line(&format!("all: {}", view.total.words().trim_start()));
         }
@@ -91,6 +94,15 @@ impl Renderer for Lines {
             }
             News::DiskEnded(disk, end) => {
                 self.line(&format!("{}: {}", disk.id, disk.summary(end)));
+            }
+            News::TaskStarted(task) => self.line(&task.head()),
+            News::TaskStep(task) => {
+                self.line(&format!("{}: {}", task.head(), task.text().trim_start()));
+            }
+            News::TaskEnded(task, done) => {
+                let how = if done { "done in" } else { "failed after" };
+                let span = crate::output::human_span(task.elapsed);
+                self.line(&format!("{}: {how} {span}", task.head()));
             }
             News::Retry(..) | News::Warning(_) | News::Note(_) => {}
         }

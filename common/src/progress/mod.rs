@@ -12,6 +12,7 @@ mod lines;
 mod mode;
 mod rate;
 mod show;
+mod task;
 mod view;
 
 use std::fmt::Debug;
@@ -66,6 +67,10 @@ pub trait Reporter: Debug + Send + Sync {
     /// run and is shown to people; `capacity` is what the guest sees, in bytes.
     fn disk(&self, id: &str, capacity: u64) -> Arc<dyn DiskProgress>;
 
+    /// Work starts that is not a disk: `doing` is the verb (`start`), `id` what it is done to. How
+    /// long it takes only the platform knows.
+    fn task(&self, id: &str, doing: &str) -> Arc<dyn TaskProgress>;
+
     /// Something a person should know about and that does not end the run. Also shown when the
     /// run is asked to be quiet.
     fn warn(&self, text: &str);
@@ -97,6 +102,17 @@ pub trait DiskProgress: Debug + Send + Sync {
 
     /// The work on the disk ended; later calls do nothing.
     fn finish(&self, end: DiskEnd);
+}
+
+/// Takes the news of a task; as [`Reporter`]. Dropping it without [`TaskProgress::finish`] ends the
+/// task as one that failed.
+pub trait TaskProgress: Debug + Send + Sync {
+    /// How far it is, as its platform says: its word for what is done now, and hundredths. What is
+    /// not said stays as it was.
+    fn step(&self, words: Option<&str>, percent: Option<u8>);
+
+    /// It ended; later calls do nothing.
+    fn finish(&self, done: bool);
 }
 
 /// Tells nobody: for work that is no pass of its own.

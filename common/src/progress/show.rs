@@ -12,8 +12,9 @@ use super::board::{Board, Disk};
 use super::json::Json;
 use super::lines::{Lines, Pace};
 use super::mode::Shown;
+use super::task::Task;
 use super::view::{News, View};
-use super::{DiskEnd, DiskProgress, Phase, ProgressMode, Reporter};
+use super::{DiskEnd, DiskProgress, Phase, ProgressMode, Reporter, TaskProgress};
 
 /// One way to show progress.
 pub(super) trait Renderer: Debug + Send {
@@ -163,6 +164,15 @@ impl Reporter for Hub {
         Arc::new(Handle { disk, shared: self.0.clone() })
     }
 
+    fn task(&self, id: &str, doing: &str) -> Arc<dyn TaskProgress> {
+        let now = self.0.started.elapsed();
+        let mut state = self.0.lock();
+        let task = state.board.add_task(id, doing, now);
+        state.news(News::TaskStarted(&task.view(now)), now);
+        drop(state);
+        Arc::new(TaskHandle { task, shared: self.0.clone() })
+    }
+
     fn warn(&self, text: &str) {
         self.0.news(News::Warning(text));
     }
@@ -216,5 +226,36 @@ impl DiskProgress for Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.finish(DiskEnd::Failed);
+    }
+}
+
+/// One task's side.
+#[derive(Debug)]
+struct TaskHandle {
+    task: Arc<Task>,
+    shared: Arc<Shared>,
+}
+
+impl TaskProgress for TaskHandle {
+    fn step(&self, words: Option<&str>, percent: Option<u8>) {
+        if self.task.step(words, percent) {
+            let view = self.task.view(self.shared.started.elapsed());
+            self.shared.news(News::TaskStep(&view));
+        }
+    }
+
+    fn finish(&self, done: bool) {
+        let now = self.shared.started.elapsed();
+        let mut state = self.shared.lock();
+        if self.task.end() {
+            state.board.remove_task(&self.task);
+            state.news(News::TaskEnded(&self.task.view(now), done), now);
+        }
+    }
+}
+
+impl Drop for TaskHandle {
+    fn drop(&mut self) {
+        self.finish(false);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::rate::Rates;
+use super::task::TaskView;
 use super::{DiskEnd, Phase};
 use crate::output::{human_bytes, human_span};
 
@@ -43,6 +44,8 @@ pub(super) struct View {
     pub disks: Vec<DiskView>,
     /// Disks that ended.
     pub ended: u64,
+    /// Tasks at work now.
+    pub tasks: Vec<TaskView>,
     pub total: Amount,
 }
 
@@ -54,6 +57,10 @@ pub(super) enum News<'a> {
     DiskPhase(&'a DiskView),
     DiskEnded(&'a DiskView, DiskEnd),
     Retry(&'a DiskView, &'a str),
+    TaskStarted(&'a TaskView),
+    TaskStep(&'a TaskView),
+    /// And whether it was done.
+    TaskEnded(&'a TaskView, bool),
     Warning(&'a str),
     Note(&'a str),
 }
