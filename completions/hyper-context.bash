@@ -163,7 +163,7 @@ _hyper__context() {
             return 0
             ;;
         hyper__subcmd__context__subcmd__list)
-            opts="-o -h --output --help"
+            opts="-o -h --probe --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

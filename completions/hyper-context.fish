@@ -42,6 +42,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-context -n "__fish_hyper_context_using_subcommand list" -l probe -d 'Ask each whether it answers, and for its version; those that do not are no failure'
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper-context -n "__fish_hyper_context_using_subcommand add" -l provider -d 'Platform that the context is on' -r -f -a "kubevirt\t''
 local\t''

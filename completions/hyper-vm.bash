@@ -71,7 +71,7 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__create)
-            opts="-f -c -n -o -q -v -h --cpus --memory --container-disk --datavolume --data-source --template --blank --image-upload --from-format --upload-proxy-url --upload-proxy-ca --insecure --storage-class --instancetype --preference --cloud-init --ssh-key --network --gpu --host-device --label --file --interactive --start --wait --dry-run --context --namespace --kubeconfig --timeout --output --quiet --verbose --help"
+            opts="-f -c -n -o -q -v -h --cpus --memory --container-disk --datavolume --data-source --template --blank --storage-class --instancetype --preference --cloud-init --ssh-key --network --gpu --host-device --label --file --interactive --start --wait --dry-run --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -102,22 +102,6 @@ _hyper__vm() {
                     return 0
                     ;;
                 --blank)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --image-upload)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --from-format)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --upload-proxy-url)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --upload-proxy-ca)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -197,6 +181,10 @@ _hyper__vm() {
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -205,7 +193,7 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__delete)
-            opts="-y -c -n -o -q -v -l -A -h --wait --yes --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-y -c -n -o -q -v -l -A -h --wait --yes --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -241,6 +229,10 @@ _hyper__vm() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --match)
@@ -305,7 +297,7 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__list)
-            opts="-l -c -A -n -o -q -v -h --match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --output --quiet --verbose --help"
+            opts="-l -c -A -n -o -q -v -h --count --match --invert-match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -391,7 +383,7 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__migrate)
-            opts="-c -n -o -q -v -l -A -h --to-node --allow-cold --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --to-node --allow-cold --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -433,6 +425,10 @@ _hyper__vm() {
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --match)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -453,7 +449,7 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__pause)
-            opts="-c -n -o -q -v -l -A -h --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -491,6 +487,10 @@ _hyper__vm() {
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --match)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -511,7 +511,7 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__resize)
-            opts="-c -n -o -q -v -l -A -h --cpus --memory --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --cpus --memory --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -557,6 +557,10 @@ _hyper__vm() {
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --match)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -577,7 +581,7 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__restart)
-            opts="-c -n -o -q -v -l -A -h --force --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --force --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -613,6 +617,10 @@ _hyper__vm() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --match)
@@ -635,7 +643,7 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__start)
-            opts="-c -n -o -q -v -l -A -h --wait --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --wait --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -673,6 +681,10 @@ _hyper__vm() {
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --match)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -693,7 +705,7 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__stop)
-            opts="-c -n -o -q -v -l -A -h --force --grace-period --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --force --grace-period --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -735,6 +747,10 @@ _hyper__vm() {
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --match)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -755,7 +771,7 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__unpause)
-            opts="-c -n -o -q -v -l -A -h --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -791,6 +807,10 @@ _hyper__vm() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --match)

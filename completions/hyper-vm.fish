@@ -59,6 +59,8 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l count -d 'Show only how many there are in each place'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l invert-match -d 'Show only VMs that do not match all of --match'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l all-contexts -d 'Use all contexts'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
@@ -87,10 +89,6 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l datavolume 
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l data-source -d 'Give it a copy of the image in this DataSource' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l template -d 'Make it from this DataSource with the instancetype and the preference that its labels name' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l blank -d 'Give it a new disk of this size without content' -r
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l image-upload -d 'Give it a new disk with the content of this image, which is sent through CDI\'s upload proxy' -r -F
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l from-format -d 'Read the image as this format: raw, qcow2, vmdk, vhd, vhdx or vdi' -r
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l upload-proxy-url -d 'Send the image to this upload proxy instead of the one that CDI names' -r
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l upload-proxy-ca -d 'Believe an upload proxy for which the authorities in this file of PEM vouch, instead of those that CDI names' -r -F
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l storage-class -d 'Keep its new disk in this storage class' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l instancetype -d 'Give it the size of this instancetype, of the namespace or of the whole cluster' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l preference -d 'Give it the devices of this preference, of the namespace or of the whole cluster' -r
@@ -104,7 +102,7 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -s f -l file -
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -113,7 +111,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l insecure -d 'Believe any upload proxy'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l interactive -d 'Ask for everything on the terminal'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l start -d 'Switch it on'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l wait -d 'Wait until its disks are filled and, where it is switched on, until it runs'
@@ -124,7 +122,7 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -s h -l help -
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -133,6 +131,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand start" -l wait -d 'Wait until the guest\'s agent (VMware Tools) runs'
@@ -144,7 +143,7 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l grace-period 
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -153,6 +152,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -l force -d 'Switch off as by pulling the plug, without asking the guest'
@@ -163,7 +163,7 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand stop" -s h -l help -d 
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -172,6 +172,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -l force -d 'Restart as by the reset button, without asking the guest'
@@ -182,7 +183,7 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand restart" -s h -l help 
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -191,6 +192,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
@@ -200,7 +202,7 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand pause" -s h -l help -d
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -209,6 +211,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
@@ -218,7 +221,7 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand unpause" -s h -l help 
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -227,6 +230,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand delete" -l wait -d 'Wait until the machine is gone'
@@ -240,7 +244,7 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -l memory -d '
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -249,6 +253,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
@@ -259,7 +264,7 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l to-node -d
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -268,6 +273,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l allow-cold -d 'Where a machine cannot move while it runs, bind it to the host, stop it and start it there'

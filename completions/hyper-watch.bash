@@ -24,7 +24,7 @@ _hyper__watch() {
 
     case "${cmd}" in
         hyper__watch)
-            opts="-l -c -A -n -o -q -v -h -V --until --exec --match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --timeout --output --quiet --verbose --help --version"
+            opts="-l -c -A -n -o -q -v -h -V --until --exec --match --invert-match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --timeout --output --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -23,6 +23,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-watch -l invert-match -d 'Show only VMs that do not match all of --match'
 complete -c hyper-watch -l all-contexts -d 'Use all contexts'
 complete -c hyper-watch -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
 complete -c hyper-watch -s q -l quiet -d 'Leave out remarks; warnings and errors stay'

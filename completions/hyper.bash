@@ -598,7 +598,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__context__subcmd__list)
-            opts="-o -h --output --help"
+            opts="-o -h --probe --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1670,7 +1670,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__create)
-            opts="-f -c -n -o -q -v -h --cpus --memory --container-disk --datavolume --data-source --template --blank --image-upload --from-format --upload-proxy-url --upload-proxy-ca --insecure --storage-class --instancetype --preference --cloud-init --ssh-key --network --gpu --host-device --label --file --interactive --start --wait --dry-run --context --namespace --kubeconfig --timeout --output --quiet --verbose --help"
+            opts="-f -c -n -o -q -v -h --cpus --memory --container-disk --datavolume --data-source --template --blank --storage-class --instancetype --preference --cloud-init --ssh-key --network --gpu --host-device --label --file --interactive --start --wait --dry-run --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1701,22 +1701,6 @@ _hyper() {
                     return 0
                     ;;
                 --blank)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --image-upload)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --from-format)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --upload-proxy-url)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --upload-proxy-ca)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1796,6 +1780,10 @@ _hyper() {
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1804,7 +1792,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__delete)
-            opts="-y -c -n -o -q -v -l -A -h --wait --yes --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-y -c -n -o -q -v -l -A -h --wait --yes --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1840,6 +1828,10 @@ _hyper() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --match)
@@ -1904,7 +1896,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__list)
-            opts="-l -c -A -n -o -q -v -h --match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --output --quiet --verbose --help"
+            opts="-l -c -A -n -o -q -v -h --count --match --invert-match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1990,7 +1982,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__migrate)
-            opts="-c -n -o -q -v -l -A -h --to-node --allow-cold --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --to-node --allow-cold --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2032,6 +2024,10 @@ _hyper() {
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --match)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2052,7 +2048,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__pause)
-            opts="-c -n -o -q -v -l -A -h --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2090,6 +2086,10 @@ _hyper() {
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --match)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2110,7 +2110,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__resize)
-            opts="-c -n -o -q -v -l -A -h --cpus --memory --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --cpus --memory --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2156,6 +2156,10 @@ _hyper() {
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --match)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2176,7 +2180,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__restart)
-            opts="-c -n -o -q -v -l -A -h --force --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --force --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2212,6 +2216,10 @@ _hyper() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --match)
@@ -2234,7 +2242,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__start)
-            opts="-c -n -o -q -v -l -A -h --wait --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --wait --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2272,6 +2280,10 @@ _hyper() {
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --match)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2292,7 +2304,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__stop)
-            opts="-c -n -o -q -v -l -A -h --force --grace-period --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --force --grace-period --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2334,6 +2346,10 @@ _hyper() {
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --match)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2354,7 +2370,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__unpause)
-            opts="-c -n -o -q -v -l -A -h --context --namespace --kubeconfig --timeout --output --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2392,6 +2408,10 @@ _hyper() {
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
                     return 0
                     ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --match)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2412,7 +2432,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__watch)
-            opts="-l -c -A -n -o -q -v -h -V --until --exec --match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --timeout --output --quiet --verbose --help --version"
+            opts="-l -c -A -n -o -q -v -h -V --until --exec --match --invert-match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --timeout --output --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -159,6 +159,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from list" -l probe -d 'Ask each whether it answers, and for its version; those that do not are no failure'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from add" -l provider -d 'Platform that the context is on' -r -f -a "kubevirt\t''
 local\t''
@@ -595,6 +596,8 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l count -d 'Show only how many there are in each place'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l invert-match -d 'Show only VMs that do not match all of --match'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l all-contexts -d 'Use all contexts'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
@@ -623,10 +626,6 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l data-source -d 'Give it a copy of the image in this DataSource' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l template -d 'Make it from this DataSource with the instancetype and the preference that its labels name' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l blank -d 'Give it a new disk of this size without content' -r
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l image-upload -d 'Give it a new disk with the content of this image, which is sent through CDI\'s upload proxy' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l from-format -d 'Read the image as this format: raw, qcow2, vmdk, vhd, vhdx or vdi' -r
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l upload-proxy-url -d 'Send the image to this upload proxy instead of the one that CDI names' -r
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l upload-proxy-ca -d 'Believe an upload proxy for which the authorities in this file of PEM vouch, instead of those that CDI names' -r -F
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l storage-class -d 'Keep its new disk in this storage class' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l instancetype -d 'Give it the size of this instancetype, of the namespace or of the whole cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l preference -d 'Give it the devices of this preference, of the namespace or of the whole cluster' -r
@@ -640,7 +639,7 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -649,7 +648,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l insecure -d 'Believe any upload proxy'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l interactive -d 'Ask for everything on the terminal'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l start -d 'Switch it on'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l wait -d 'Wait until its disks are filled and, where it is switched on, until it runs'
@@ -660,7 +659,7 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -669,6 +668,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from start" -l wait -d 'Wait until the guest\'s agent (VMware Tools) runs'
@@ -680,7 +680,7 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -689,6 +689,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from stop" -l force -d 'Switch off as by pulling the plug, without asking the guest'
@@ -699,7 +700,7 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -708,6 +709,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from restart" -l force -d 'Restart as by the reset button, without asking the guest'
@@ -718,7 +720,7 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -727,6 +729,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from pause" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
@@ -736,7 +739,7 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -745,6 +748,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from unpause" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
@@ -754,7 +758,7 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -763,6 +767,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from delete" -l wait -d 'Wait until the machine is gone'
@@ -776,7 +781,7 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -785,6 +790,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
@@ -795,7 +801,7 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
@@ -804,6 +810,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -l allow-cold -d 'Where a machine cannot move while it runs, bind it to the host, stop it and start it there'
@@ -835,6 +842,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l invert-match -d 'Show only VMs that do not match all of --match'
 complete -c hyper -n "__fish_hyper_using_subcommand watch" -l all-contexts -d 'Use all contexts'
 complete -c hyper -n "__fish_hyper_using_subcommand watch" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
 complete -c hyper -n "__fish_hyper_using_subcommand watch" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'

@@ -110,7 +110,7 @@ impl Sight {
 }
 
 /// Where the flags say to look in clusters.
-fn scope_of(matches: &ArgMatches, caller: Caller) -> Scope {
+pub fn scope_of(matches: &ArgMatches, caller: Caller) -> Scope {
     let leaf = leaf(matches);
     let one = |id: &str| leaf.try_get_one::<bool>(id).ok().flatten() == Some(&true);
     Scope {

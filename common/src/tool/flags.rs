@@ -133,6 +133,10 @@ pub struct FilterFlags {
     #[arg(long = "match", value_name = "PATTERN", value_parser = match_parser)]
     pub matches: Vec<VmMatch>,
 
+    /// Show only VMs that do not match all of --match
+    #[arg(long, requires = "matches")]
+    pub invert_match: bool,
+
     /// Show only VMs in this state: running, stopped, paused, starting, stopping, failed, unknown,
     /// or the platform's own word
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
@@ -190,6 +194,7 @@ impl From<FilterFlags> for VmFilter {
             within: None,
             ids: Vec::new(),
             matches: flags.matches,
+            invert_match: flags.invert_match,
             status: flags.status,
             selector: flags.selector,
             node: flags.node,
@@ -231,8 +236,7 @@ impl ChoiceFlags {
     /// `Usage` where they choose nothing.
     pub fn filter(self) -> Result<VmFilter> {
         if self.matches.is_empty() && self.selector.is_none() {
-            return Err(Error::usage("which machines are meant?")
-                .with_hint("name them, or choose them by --match or --selector"));
+            return Err(super::pick::nothing_meant());
         }
         let Self { matches, selector, .. } = self;
         Ok(VmFilter { matches, selector, ..VmFilter::default() })
@@ -269,6 +273,15 @@ pub struct TimeoutFlags {
     /// Stop and clean up after so long, such as 90s, 5m or 2h30m
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
+}
+
+/// `--timeout` for verbs that wait for a platform, which must not wait for ever: five minutes
+/// unless something else is asked for. Obeyed by the frame.
+#[derive(Debug, Clone, Args)]
+pub struct PatienceFlags {
+    /// Stop waiting and clean up after so long, such as 90s, 5m or 2h30m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5m")]
+    pub timeout: Duration,
 }
 
 /// `--yes`, for [`super::Context::confirm`].

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::flags::{ChoiceFlags, ReferenceFlags};
+use super::pick::{nothing_meant, somebody};
 use crate::cancel::Cancel;
 use crate::config::Config;
 use crate::error::{Error, Result, one_line};
@@ -53,6 +54,8 @@ impl std::fmt::Display for Reference {
 pub enum Which {
     /// These, without repetition.
     Named(Vec<Reference>),
+    /// The one of a context that a person picks.
+    Picked(String),
     /// All of a context that pass a filter.
     Chosen {
         /// The context.
@@ -63,7 +66,16 @@ pub enum Which {
 }
 
 impl Which {
-    /// The machines that are named, else those that the flags choose.
+    /// The one that a person will pick.
+    ///
+    /// # Errors
+    /// `Usage` where there is nobody to ask.
+    pub fn picked(context: &str) -> Result<Self> {
+        if somebody() { Ok(Self::Picked(context.to_owned())) } else { Err(nothing_meant()) }
+    }
+
+    /// The machines that are named, else those that the flags choose, else the one that a person
+    /// will pick, where there is one to ask.
     ///
     /// # Errors
     /// `Usage` where nothing is named or chosen; `NotFound` for a context that is not there.
@@ -78,8 +90,12 @@ impl Which {
             if choice.selector.as_deref().is_some_and(|it| it.trim().is_empty()) {
                 return Err(Error::usage("--selector is empty, which would choose every machine"));
             }
-            let filter = Box::new(choice.filter()?);
-            return Ok(Self::Chosen { context: flags.only(config)?.name, filter });
+            let context = flags.only(config)?.name;
+            return match choice.filter() {
+                Ok(filter) => Ok(Self::Chosen { context, filter: Box::new(filter) }),
+                Err(_) if somebody() => Ok(Self::Picked(context)),
+                Err(error) => Err(error),
+            };
         }
         let mut all: Vec<Reference> = Vec::new();
         for text in names {
@@ -104,6 +120,12 @@ pub struct Target {
 }
 
 impl Target {
+    /// A machine that was listed.
+    fn of(vm: Vm, context: &str, provider: &Arc<dyn Provider>) -> Self {
+        let reference = Reference { context: context.to_owned(), rest: format!("@{}", vm.id) };
+        Self { reference, name: vm.name, provider: provider.clone() }
+    }
+
     /// The machine itself.
     ///
     /// # Errors
@@ -147,15 +169,15 @@ impl Context {
                 };
                 references.iter().map(target).collect()
             }
+            Which::Picked(context) => {
+                let provider = open(context)?;
+                let vm = self.pick(&*provider).await?;
+                Ok(vec![Target::of(vm, context, &provider)])
+            }
             Which::Chosen { context, filter } => {
                 let provider = open(context)?;
                 let vms: Vec<Vm> = provider.list((**filter).clone()).try_collect().await?;
-                let target = |vm: Vm| Target {
-                    reference: Reference { context: context.clone(), rest: format!("@{}", vm.id) },
-                    name: vm.name,
-                    provider: provider.clone(),
-                };
-                Ok(vms.into_iter().map(target).collect())
+                Ok(vms.into_iter().map(|vm| Target::of(vm, context, &provider)).collect())
             }
         }
     }

@@ -13,7 +13,7 @@ use super::arguments::{Parsed, leaf, mistake, parse};
 use super::context::Context;
 use super::remarks::Remarks;
 use super::report::{ErrorForm, report};
-use super::{Tool, signals, surroundings};
+use super::{Tool, complete, signals, surroundings};
 use crate::cancel::{Cancel, Reason};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -48,6 +48,9 @@ fn complain(name: &str, info: &PanicHookInfo<'_>) {
 }
 
 fn start<T: Tool>(argv: Vec<OsString>) -> u8 {
+    if std::env::var_os(complete::VARIABLE).is_some() {
+        return print_candidates::<T>(&argv);
+    }
     let guess = || ErrorForm::guess(&argv, std::env::var_os("HYPER_OUTPUT"));
     let (matches, config) = match parse::<T>(&argv) {
         Ok(Parsed::Run(parsed)) => *parsed,
@@ -140,6 +143,15 @@ fn log(verbose: u8, remarks: &Remarks) {
         .with_ansi(false)
         .with_target(false)
         .try_init();
+}
+
+/// Prints what could stand at the place of the last word.
+fn print_candidates<T: Tool>(argv: &[OsString]) -> u8 {
+    use std::io::Write;
+    let text = complete::lines(&complete::candidates::<T>(argv));
+    // A shell that has gone away misses nothing.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    0
 }
 
 /// Prints help, version or a mistake in the arguments.

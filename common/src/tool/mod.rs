@@ -12,6 +12,7 @@
 mod arguments;
 pub mod catalogue;
 mod command;
+pub mod complete;
 mod context;
 pub mod flags;
 mod journaled;
@@ -21,6 +22,7 @@ pub mod machines;
 mod main;
 #[cfg(debug_assertions)]
 mod neutralise;
+mod pick;
 mod remarks;
 mod report;
 mod signals;
@@ -31,6 +33,7 @@ pub use self::command::command;
 pub use self::context::Context;
 pub use self::journaled::JournaledRun;
 pub use self::main::main;
+pub use self::pick::unanswered;
 pub use self::remarks::Remarks;
 pub use self::report::{ErrorForm, report};
 

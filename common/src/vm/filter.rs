@@ -18,6 +18,8 @@ pub struct VmFilter {
     pub ids: Vec<VmId>,
     /// Patterns on fields; each must match.
     pub matches: Vec<VmMatch>,
+    /// Whether it is those that do not match all patterns that pass.
+    pub invert_match: bool,
     /// One of these, where any are given.
     pub status: Vec<StatusWord>,
     /// Labels, as Kubernetes selects by them; a provider whose platform has none refuses it.
@@ -57,7 +59,7 @@ impl VmFilter {
     /// Whether `vm` passes; the labels are for the provider to look at.
     pub fn accepts(&self, vm: &Vm) -> bool {
         (self.ids.is_empty() || self.ids.contains(&vm.id))
-            && self.matches.iter().all(|pattern| pattern.accepts(vm))
+            && self.matches.iter().all(|pattern| pattern.accepts(vm)) != self.invert_match
             && (self.status.is_empty() || self.status.iter().any(|word| word.accepts(vm)))
             && self.node.as_ref().is_none_or(|node| {
                 vm.node.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(node))

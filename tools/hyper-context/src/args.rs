@@ -44,6 +44,10 @@ pub enum Verb {
 /// The arguments of `list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
+    /// Ask each whether it answers, and for its version; those that do not are no failure
+    #[arg(long)]
+    pub probe: bool,
+
     #[command(flatten)]
     pub output: OutputFlags,
 }
@@ -52,7 +56,7 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct AddArgs {
     /// Name of the new context
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_hint = clap::ValueHint::Other)]
     pub name: String,
 
     /// Platform that the context is on

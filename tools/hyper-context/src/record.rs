@@ -98,6 +98,63 @@ impl Record for ContextRow {
     }
 }
 
+/// A context, and what it says about itself.
+#[derive(Debug, Serialize)]
+pub struct ProbedRow {
+    #[serde(flatten)]
+    context: ContextRow,
+    reachable: bool,
+    product: Option<String>,
+    version: Option<String>,
+    error_kind: Option<ErrorKind>,
+    error: Option<String>,
+}
+
+impl ProbedRow {
+    /// The row of a context, whose provider told `answer` about itself.
+    pub fn new(context: ContextRow, answer: Result<&ServerInfo, &Error>) -> Self {
+        let info = answer.ok();
+        let error = answer.err();
+        Self {
+            context,
+            reachable: info.is_some(),
+            product: info.map(|info| info.product.clone()),
+            version: info.and_then(|info| info.version.clone()),
+            error_kind: error.map(Error::kind),
+            error: error.map(one_line),
+        }
+    }
+}
+
+impl Record for ProbedRow {
+    const SCHEMA: &'static str = ContextRow::SCHEMA;
+    const COLUMNS: &'static [Column] = &[
+        Column::text("name", "NAME").width(16),
+        Column::text("provider", "PROVIDER"),
+        Column::text("current", "CURRENT"),
+        Column::text("reachable", "REACHABLE"),
+        Column::text("product", "PRODUCT"),
+        Column::text("version", "VERSION"),
+        Column::text("error", "ERROR"),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::text(&self.context.name),
+            Cell::text(&self.context.provider),
+            self.context.current.into(),
+            self.reachable.into(),
+            self.product.clone().into(),
+            self.version.clone().into(),
+            self.error.clone().into(),
+        ]
+    }
+
+    fn name(&self) -> String {
+        self.context.name()
+    }
+}
+
 /// What a context answered.
 #[derive(Debug, Serialize)]
 pub struct TestRow {

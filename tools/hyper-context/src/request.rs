@@ -16,7 +16,10 @@ const CLUSTER: &str = "kubevirt";
 #[serde(rename_all = "snake_case")]
 pub enum Request {
     /// Show all contexts.
-    List,
+    List {
+        /// Whether each is asked about itself.
+        probe: bool,
+    },
     /// Add one.
     Add(Box<Addition>),
     /// Make one the current.
@@ -56,7 +59,7 @@ impl Request {
     /// `NotFound` for a folder or a context that is not there.
     pub fn new(args: ContextArgs, config: &Config) -> Result<Self> {
         Ok(match args.verb {
-            Verb::List(_) => Self::List,
+            Verb::List(args) => Self::List { probe: args.probe },
             Verb::Add(args) => Self::Add(Box::new(Addition::new(*args)?)),
             Verb::Use(args) => Self::Use(config.context(&args.name)?.name),
             Verb::Remove(args) => Self::Remove(config.context(&args.name)?.name),

@@ -1,14 +1,23 @@
 //! Doing it.
 
-use hyper_common::config::Config;
+use std::time::Duration;
+
+use futures::StreamExt;
+use hyper_common::config::{Config, ContextConfig};
 use hyper_common::error::{Error, ErrorKind, Result, one_line};
 use hyper_common::provider::facets::capability::capabilities;
-use hyper_common::provider::registry;
+use hyper_common::provider::{ServerInfo, registry};
 use hyper_common::tool::Context;
 
 use crate::password;
-use crate::record::{CapabilityRow, ContextRow, TestRow};
+use crate::record::{CapabilityRow, ContextRow, ProbedRow, TestRow};
 use crate::request::{Addition, Request};
+
+/// Contexts that are asked at the same time.
+const AT_ONCE: usize = 16;
+
+/// How long a list waits for each of them.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Carries out the request.
 ///
@@ -16,7 +25,8 @@ use crate::request::{Addition, Request};
 /// `Conflict` for a name that is taken or built in, `Config` for a file that cannot be edited.
 pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
     match request {
-        Request::List => list(cx),
+        Request::List { probe: false } => list(cx),
+        Request::List { probe: true } => list_probed(cx).await,
         Request::Add(addition) => add(*addition, cx),
         Request::Use(name) => use_context(&name, cx),
         Request::Remove(name) => remove(&name, cx).await,
@@ -87,15 +97,44 @@ fn print(name: &str, config: &Config, cx: &mut Context) -> Result<()> {
     cx.printer.one(&row)
 }
 
-/// Asks one context after the other; a row for each as it answers.
+/// Shows all contexts with what they say about themselves.
+async fn list_probed(cx: &mut Context) -> Result<()> {
+    let asked = cx.config.contexts().into_iter().map(async |context| {
+        let answer = tokio::time::timeout(PATIENCE, probe(&context)).await;
+        let answer = answer.unwrap_or_else(|_| {
+            let limit = PATIENCE.as_secs();
+            Err(Error::new(ErrorKind::Unavailable, format!("no answer within {limit} s")))
+        });
+        (context, answer)
+    });
+    let mut asked = futures::stream::iter(asked).buffered(AT_ONCE);
+    let mut list = cx.printer.list();
+    while let Some((context, answer)) =
+        cx.cancel.unless_cancelled(async { Ok(asked.next().await) }).await?
+    {
+        let context = ContextRow::new(context, &cx.config);
+        list.push(&ProbedRow::new(context, answer.as_ref()))?;
+    }
+    list.finish()
+}
+
+async fn probe(context: &ContextConfig) -> Result<ServerInfo> {
+    registry::open(context)?.probe().await
+}
+
+/// Asks all at the same time; a row for each, in their order.
 async fn test(names: &[String], cx: &mut Context) -> Result<()> {
+    let contexts = names.iter().map(|name| cx.config.context(name)).collect::<Result<Vec<_>>>()?;
+    let asked = contexts.into_iter().map(async |context| {
+        let answer = probe(&context).await;
+        (context, answer)
+    });
+    let mut asked = futures::stream::iter(asked).buffered(AT_ONCE);
     let mut failures = Vec::new();
-    for name in names {
-        let context = cx.config.context(name)?;
-        let answer = tokio::select! {
-            answer = async { registry::open(&context)?.probe().await } => answer,
-            () = cx.cancel.cancelled() => return cx.cancel.check(),
-        };
+    while let Some((context, answer)) =
+        cx.cancel.unless_cancelled(async { Ok(asked.next().await) }).await?
+    {
+        let name = context.name.clone();
         cx.printer.next(&TestRow::new(context, answer.as_ref()))?;
         failures.extend(answer.err().map(|error| error.context(format!("context {name:?}"))));
     }

@@ -150,6 +150,26 @@ fn what_is_not_there_ends_with_five() {
 }
 
 #[test]
+fn flag_probe() {
+    let home = Home::new();
+    home.run(&ADD);
+    let probed = || {
+        let done = home.run(&["list", "--probe", "-o", "json"]);
+        assert_eq!(done.status, 0, "{}", done.err);
+        done.json()["items"].clone()
+    };
+    let rows = probed();
+    assert_eq!((&rows[1]["name"], &rows[1]["reachable"]), (&"lab".into(), &true.into()));
+    assert_eq!(rows[1]["product"], "local files");
+    std::fs::remove_dir(home.at("machines")).unwrap();
+    let rows = probed();
+    assert_eq!((&rows[0]["reachable"], &rows[1]["reachable"]), (&true.into(), &false.into()));
+    assert_eq!(rows[1]["error_kind"], "not_found");
+    let table = home.run(&["list", "--probe"]).out;
+    assert!(table.contains("REACHABLE") && table.contains("local files"), "{table}");
+}
+
+#[test]
 fn flag_all_contexts_tests_them_all() {
     let home = Home::new();
     home.run(&ADD);

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use hyper_common::image::ImageFormat;
 use hyper_common::time::parse_duration;
 use hyper_common::tool::flags::{
-    ChoiceFlags, ContextFlags, DryRunFlags, FilterFlags, OutputFlags, ReferenceFlags, TalkFlags,
-    TimeoutFlags, YesFlags,
+    ChoiceFlags, ContextFlags, DryRunFlags, FilterFlags, OutputFlags, PatienceFlags, ProgressFlags,
+    ReferenceFlags, TalkFlags, YesFlags,
 };
 use hyper_common::vm::parse_bytes;
 
@@ -25,11 +25,16 @@ pub struct VmArgs {
 pub enum Verb {
     /// Show machines
     ///
+    /// Several places are looked at at the same time, and shown in their order. Where one cannot be
+    /// read the others are shown, and the exit status is 10.
+    ///
     /// Machines in files are seen in the context's folder and the folders directly below it. A
     /// file that should hold one and cannot be read is a warning; exit status 10 says that there
     /// was one.
     List(ListArgs),
     /// Show all about some machines
+    ///
+    /// Without a name, one is picked on the terminal.
     Get(GetArgs),
     /// Make machines
     ///
@@ -84,6 +89,10 @@ pub struct ListArgs {
     #[arg(value_name = "PLACE")]
     pub places: Vec<String>,
 
+    /// Show only how many there are in each place
+    #[arg(long)]
+    pub count: bool,
+
     #[command(flatten)]
     pub filter: FilterFlags,
     #[command(flatten)]
@@ -98,7 +107,7 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct GetArgs {
     /// Machines: NAME, CONTEXT:NAME, CONTEXT:PATH or CONTEXT:@ID
-    #[arg(value_name = "VM", required = true)]
+    #[arg(value_name = "VM")]
     pub vms: Vec<String>,
 
     #[command(flatten)]
@@ -227,11 +236,11 @@ pub struct CreateArgs {
     #[command(flatten)]
     pub context: ReferenceFlags,
     #[command(flatten)]
-    pub timeout: TimeoutFlags,
+    pub timeout: PatienceFlags,
     #[command(flatten)]
     pub output: OutputFlags,
     #[command(flatten)]
-    pub talk: TalkFlags,
+    pub progress: ProgressFlags,
 }
 
 /// The arguments that describe a machine.
@@ -353,11 +362,11 @@ pub struct ChangeArgs {
     #[command(flatten)]
     pub context: ReferenceFlags,
     #[command(flatten)]
-    pub timeout: TimeoutFlags,
+    pub timeout: PatienceFlags,
     #[command(flatten)]
     pub output: OutputFlags,
     #[command(flatten)]
-    pub talk: TalkFlags,
+    pub progress: ProgressFlags,
     // Last: its heading is that of all that follows.
     #[command(flatten)]
     pub choice: ChoiceFlags,

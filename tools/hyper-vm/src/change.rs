@@ -50,12 +50,22 @@ async fn all(
 ) -> Result<()> {
     let total = targets.len();
     let cancel = cx.cancel.clone();
-    let work = targets.into_iter().map(|target| one(target, action, &cancel));
+    let progress = cx.start_progress();
+    let reporter = progress.reporter();
+    let work = targets.into_iter().map(|target| async {
+        let task = reporter.task(&target.name, action.word());
+        let outcome = one(target, action, &cancel).await;
+        task.finish(outcome.result.is_ok());
+        outcome
+    });
     let mut work = futures::stream::iter(work).buffer_unordered(AT_ONCE);
     let mut failures = Vec::new();
     while let Some(Outcome { target, id, result }) = work.next().await {
         let place = (target.reference.context.as_str(), target.name.as_str());
-        cx.printer.next(&ActionRow::new(place, id, action.word(), result.as_ref()))?;
+        let row = ActionRow::new(place, id, action.word(), result.as_ref());
+        let mut printed = Ok(());
+        reporter.suspend(&mut || printed = cx.printer.next(&row));
+        printed?;
         match result {
             Ok(_) => counts.succeeded += 1,
             Err(error) => failures.push(error.with_subject(target.reference.to_string())),

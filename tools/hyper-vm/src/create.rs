@@ -97,7 +97,10 @@ async fn all(
     cx: &mut Context,
 ) -> Result<()> {
     let mut failures = Vec::new();
+    let progress = cx.start_progress();
+    let reporter = progress.reporter();
     for one in wanted {
+        let task = reporter.task(&one.vm, verb(&one.deed));
         let (id, result) = match &one.deed {
             Deed::Make { objects, .. } => {
                 let wait = how.wait || one.awaited;
@@ -112,7 +115,11 @@ async fn all(
         };
         let verb = verb(&one.deed);
         let place = (how.context.as_str(), one.vm.as_str());
-        cx.printer.next(&ActionRow::new(place, id, verb, result.as_ref()))?;
+        task.finish(result.is_ok());
+        let row = ActionRow::new(place, id, verb, result.as_ref());
+        let mut printed = Ok(());
+        reporter.suspend(&mut || printed = cx.printer.next(&row));
+        printed?;
         match result {
             Ok(_) => counts.succeeded += 1,
             Err(error) => failures.push(error.with_subject(format!("{}:{}", how.context, one.vm))),

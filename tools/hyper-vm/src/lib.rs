@@ -4,6 +4,7 @@ mod action;
 mod args;
 mod change;
 mod create;
+mod list;
 mod record;
 mod request;
 mod run;

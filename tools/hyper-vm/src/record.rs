@@ -3,10 +3,45 @@
 use hyper_common::error::{Error, ErrorKind, one_line};
 use hyper_common::output::{Cell, Column, Record, human_bytes, human_time};
 use hyper_common::provider::Switched;
+use hyper_common::tool::machines::Reference;
 use hyper_common::vm::{FirmwareKind, OsFamily, Vm, VmId};
 use serde::Serialize;
 
 use crate::action::Done;
+
+/// How many machines there are in a place.
+#[derive(Debug, Serialize)]
+pub struct CountRow {
+    context: String,
+    place: Option<String>,
+    count: u64,
+}
+
+impl CountRow {
+    /// So many of this place.
+    pub fn new(place: Reference, count: u64) -> Self {
+        let rest = Some(place.rest).filter(|rest| !rest.is_empty());
+        Self { context: place.context, place: rest, count }
+    }
+}
+
+impl Record for CountRow {
+    const SCHEMA: &'static str = "hyper.vm_count/v1";
+
+    const COLUMNS: &'static [Column] = &[
+        Column::text("context", "CONTEXT"),
+        Column::text("place", "PLACE"),
+        Column::number("count", "COUNT"),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![Cell::text(&self.context), self.place.clone().into(), self.count.into()]
+    }
+
+    fn name(&self) -> String {
+        self.count.to_string()
+    }
+}
 
 /// One line of a machine's table; other formats print the machine itself.
 #[derive(Debug, Serialize)]

@@ -11,7 +11,7 @@ use hyper_common::tool::machines::{Reference, Which};
 use hyper_common::vm::VmFilter;
 use serde::Serialize;
 
-use crate::args::{ChangeArgs, CreateArgs, Verb, VmArgs};
+use crate::args::{ChangeArgs, CreateArgs, GetArgs, Verb, VmArgs};
 
 /// A checked request.
 #[derive(Debug, Serialize)]
@@ -23,11 +23,13 @@ pub enum Request {
         places: Vec<Reference>,
         /// Which machines.
         filter: Box<VmFilter>,
+        /// Whether only to count them.
+        count: bool,
     },
     /// Show all about some machines.
     Get {
         /// Which.
-        vms: Vec<Reference>,
+        which: Which,
     },
     /// Make machines.
     Create(NewMachines),
@@ -132,14 +134,15 @@ impl Request {
                 let contexts = list.context.select(config)?.into_iter();
                 let places = contexts
                     .map(|context| Reference { context: context.name, rest: String::new() });
-                Ok(Self::List { places: places.collect(), filter: filter(list.filter) })
+                let places = places.collect();
+                Ok(Self::List { places, filter: filter(list.filter), count: list.count })
             }
-            Verb::List(list) => Ok(Self::List {
-                places: locate(&list.places, &list.context, config)?,
-                filter: filter(list.filter),
-            }),
+            Verb::List(list) => {
+                let places = locate(&list.places, &list.context, config)?;
+                Ok(Self::List { places, filter: filter(list.filter), count: list.count })
+            }
             Verb::Create(args) => Ok(Self::Create(new_machines(*args, config)?)),
-            Verb::Get(get) => Ok(Self::Get { vms: locate(&get.vms, &get.context, config)? }),
+            Verb::Get(get) => Ok(Self::Get { which: shown(&get, config)? }),
             Verb::Start(args) => {
                 Self::change(args.change, Action::Start { wait: args.wait }, config)
             }
@@ -235,6 +238,17 @@ fn described(args: CreateArgs, name: String) -> Result<Origin> {
 
 fn filter(flags: FilterFlags) -> Box<VmFilter> {
     Box::new(flags.into())
+}
+
+/// The machines that are named, else the one that a person will pick.
+fn shown(args: &GetArgs, config: &Config) -> Result<Which> {
+    if !args.vms.is_empty() {
+        return Ok(Which::Named(locate(&args.vms, &args.context, config)?));
+    }
+    match args.context.select(config)?.as_slice() {
+        [context] => Which::picked(&context.name),
+        _ => Err(Error::usage("a machine is picked from one context; name one")),
+    }
 }
 
 fn locate(texts: &[String], flags: &ContextFlags, config: &Config) -> Result<Vec<Reference>> {

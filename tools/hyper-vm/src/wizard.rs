@@ -7,7 +7,7 @@ use dialoguer::{Confirm, Input, Select};
 use hyper_common::config::ContextConfig;
 use hyper_common::error::{Error, ErrorKind, Result, one_line};
 use hyper_common::provider::{Answer, Create, Deed, Described, Making, NewDisk, NewVm};
-use hyper_common::tool::Context;
+use hyper_common::tool::{Context, unanswered};
 use hyper_common::vm::{format_bytes, parse_bytes};
 
 /// Where disks come from, as they are offered.
@@ -116,7 +116,7 @@ fn is_an_answers_fault(kind: ErrorKind) -> bool {
 
 fn source(cx: &Context) -> Result<Option<NewDisk>> {
     let chosen = Select::new().with_prompt("Disk").items(SOURCES).default(0).interact();
-    Ok(Some(match chosen.map_err(failed)? {
+    Ok(Some(match chosen.map_err(unanswered)? {
         0 => NewDisk::Image(line("Image", Some("quay.io/containerdisks/fedora"))?),
         1 => NewDisk::Source(line("DataSource, as NAME or NAMESPACE/NAME", None)?),
         2 => NewDisk::Volume(line("Volume", None)?),
@@ -146,13 +146,9 @@ fn line(question: &str, usual: Option<&str>) -> Result<String> {
     if let Some(usual) = usual {
         input = input.default(usual.to_owned());
     }
-    Ok(input.interact_text().map_err(failed)?.trim().to_owned())
+    Ok(input.interact_text().map_err(unanswered)?.trim().to_owned())
 }
 
 fn confirmed(question: &str) -> Result<bool> {
-    Confirm::new().with_prompt(question).default(true).interact().map_err(failed)
-}
-
-fn failed(dialoguer::Error::IO(error): dialoguer::Error) -> Error {
-    Error::io("ask on the terminal", error)
+    Confirm::new().with_prompt(question).default(true).interact().map_err(unanswered)
 }

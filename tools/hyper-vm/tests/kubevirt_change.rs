@@ -232,3 +232,35 @@ fn a_migration_that_fails_or_takes_too_long_leaves_the_machine_where_it_is() {
     });
     assert_eq!(lab.instance("web01")["status"]["nodeName"], node);
 }
+
+#[test]
+fn without_a_name_a_machine_is_picked_on_the_terminal() {
+    let lab = Lab::new();
+    lab.make("db01", "Halted");
+    lab.make("web01", "Halted");
+    let (status, said) = lab.typed(&["start"], &[("Which machine?", "web\\r")]);
+    assert_eq!(status, Some(0), "{said}");
+    lab.is("web01", "Running");
+    lab.is("db01", "Stopped");
+    let (status, said) = lab.typed(&["get"], &[("Which machine?", "\\r")]);
+    assert!(status == Some(0) && said.contains("db01"), "{said}");
+    let (status, said) = lab.typed(&["stop"], &[("Which machine?", "\\x03")]);
+    assert_eq!(status, Some(130), "{said}");
+    let nobody = lab.vm(&["stop"]);
+    assert_eq!(nobody.status, 2, "{nobody:?}");
+}
+
+#[test]
+fn flag_progress() {
+    let lab = Lab::new();
+    lab.make("web01", "Halted");
+    let lines = lab.vm(&["start", "web01", "--progress", "lines"]);
+    assert_eq!(lines.status, 0, "{lines:?}");
+    assert!(lines.err.contains("start web01: done in"), "{}", lines.err);
+    let json = lab.vm(&["stop", "web01", "--progress", "json"]);
+    let events = json.err.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let ended = events.into_iter().find(|it| it["event"] == "task_ended").expect("an end");
+    assert_eq!((&ended["task"]["id"], &ended["task"]["done"]), (&"web01".into(), &true.into()));
+    let silent = lab.vm(&["start", "web01"]);
+    assert_eq!(silent.err, "", "a short run in a script stays silent");
+}

@@ -8,11 +8,8 @@ mod cluster;
 mod lab;
 mod vcsim;
 
-use std::process::{Command, Stdio};
-
 use serde_json::{Value, json};
 
-use self::cluster::program;
 use self::lab::Lab;
 
 /// A container image and enough memory for it.
@@ -435,27 +432,12 @@ fn what_hypersdk_describes_is_made_and_done() {
     assert_eq!(lab.machine("web03")["spec"]["instancetype"]["name"], "golden");
 }
 
-/// Answers questions on a terminal.
-const TYPIST: &str = include_str!("lab/typist.py");
-
 #[test]
 fn flag_interactive() {
     let lab = Lab::new();
     lab.make("taken", "Halted");
     assert_eq!(lab.refused(&["--interactive"]).0, 2, "there is no terminal");
-    let answer = |talk: &[(&str, &str)]| {
-        let mut command = Command::new(program("HYPER_TB_PYTHON", "python3"));
-        command.args(["-c", TYPIST]);
-        command.args(talk.iter().flat_map(|(wait, text)| [wait, text]));
-        command.args(["--", env!("CARGO_BIN_EXE_hyper-vm"), "create", "--interactive"]);
-        command.args(["-c", "hyper-sim", "-n", &lab.space]);
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("TERM", "xterm");
-        command.env("HOME", lab.home.path()).env("KUBECONFIG", lab.cluster.kubeconfig());
-        command.envs(std::env::var_os("HYPER_NEUTRALISE").map(|flag| ("HYPER_NEUTRALISE", flag)));
-        let output = command.stdin(Stdio::null()).output().expect("run Python");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.code(), said + &String::from_utf8_lossy(&output.stderr))
-    };
+    let answer = |talk: &[(&str, &str)]| lab.typed(&["create", "--interactive"], talk);
     let talk = [
         ("Name", "Wrong!\\r"),
         ("cannot be the name", "taken\\r"),

@@ -139,6 +139,76 @@ fn flag_output_records_say_what_is_known_and_find_their_machine_again() {
 }
 
 #[test]
+fn flag_invert_match() {
+    let user = User::new();
+    assert_eq!(user.names(&["--match", "web*", "--invert-match"]), ["plain", "db01"]);
+    let two = ["--match", "name=*01", "--match", "guest_os=windows", "--invert-match"];
+    assert_eq!(user.names(&two), ["plain", "web01"], "not both");
+    assert_eq!(status(&user.run(&["list", "--invert-match"])), 2, "there is nothing to invert");
+}
+
+#[test]
+fn flag_count() {
+    let user = User::new();
+    let count = |args: &[&str]| {
+        let output = user.run(&[&["list", "--count"], args].concat());
+        (status(&output), stdout(&output))
+    };
+    assert_eq!(count(&["-o", "name"]), (0, "3\n".to_owned()));
+    assert_eq!(count(&["--match", "*01", "-o", "name"]), (0, "2\n".to_owned()));
+    assert_eq!(count(&["--match", "none", "-o", "name"]), (0, "0\n".to_owned()));
+    let (_, rows) = count(&["local:", "local:below", "-o", "csv"]);
+    assert_eq!(rows, "context,place,count\nlocal,,3\nlocal,below,1\n");
+    std::fs::write(user.lab().join("broken.ovf"), "<Envelope").unwrap();
+    assert_eq!(count(&["-o", "name"]), (9, String::new()), "a number that leaves one out");
+    assert_eq!(count(&["local:", "local:below", "-o", "name"]), (10, "1\n".to_owned()));
+}
+
+#[test]
+fn places_that_can_be_read_are_shown_without_those_that_cannot() {
+    let user = User::new();
+    let config = user.home.path().join(".config/hyper/config.yaml");
+    std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+    let gone = user.home.path().join("gone");
+    let text = format!("contexts:\n  gone:\n    provider: local\n    path: {}\n", gone.display());
+    std::fs::write(config, text).unwrap();
+    let some = user.run(&["list", "--context", "gone,local", "-o", "name"]);
+    assert_eq!((status(&some), stdout(&some).lines().count()), (10, 3), "{}", stderr(&some));
+    assert!(stderr(&some).contains("context \"gone\""), "{}", stderr(&some));
+    assert!(stderr(&some).contains("1 of 2 contexts could not be read"), "{}", stderr(&some));
+    // A place that is empty has been read.
+    let none = user.run(&["list", "--context", "gone,local", "--match", "zzz", "-o", "json"]);
+    assert_eq!((status(&none), stdout(&none).as_str()), (10, ""));
+    let alone = user.run(&["list", "--context", "gone"]);
+    assert_eq!(status(&alone), 5, "{}", stderr(&alone));
+}
+
+#[test]
+fn what_could_stand_at_the_end_of_a_line_is_told() {
+    let user = User::new();
+    let words = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-vm"));
+        command.args(args).env_clear().env("HOME", user.home.path()).env("HYPER_COMPLETE", "1");
+        let output = command.current_dir(user.lab()).output().unwrap();
+        assert_eq!((status(&output), stderr(&output).as_str()), (0, ""));
+        stdout(&output)
+    };
+    assert!(words(&["unp"]).starts_with("unpause\tLet machines go on"), "{}", words(&["unp"]));
+    assert!(words(&["get", "--out"]).starts_with("--output\tPrint results"));
+    assert!(words(&["get", "-o", "nd"]).starts_with("ndjson"), "{}", words(&["get", "-o", "nd"]));
+    assert_eq!(words(&["get", "-c", "lo"]), "local\tlocal\n:4\n");
+    assert_eq!(words(&["get", "w"]), "web01\tunknown\n:4\n");
+    assert_eq!(words(&["get", "web01", "local:p"]), "local:plain\tunknown\n:4\n");
+    assert_eq!(words(&["get", "lo"]), "local:\tlocal\n:6\n");
+    // A configuration that cannot be read takes away the names alone.
+    let config = user.home.path().join(".config/hyper/config.yaml");
+    std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+    std::fs::write(config, "contexts: [").unwrap();
+    assert_eq!(words(&["get", "w"]), ":4\n");
+    assert!(words(&["lis"]).starts_with("list\t"));
+}
+
+#[test]
 fn flag_context_and_flag_all_contexts() {
     let user = User::new();
     let config = user.home.path().join(".config/hyper/config.yaml");

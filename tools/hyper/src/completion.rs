@@ -12,6 +12,9 @@ const SCRIPTS: [(&str, &str); 3] = [
     ("fish", include_str!("../../../completions/hyper.fish")),
 ];
 
+/// The shells that there are scripts for.
+pub const SHELLS: [&str; 3] = [SCRIPTS[0].0, SCRIPTS[1].0, SCRIPTS[2].0];
+
 /// Prints the script for one shell.
 ///
 /// # Errors

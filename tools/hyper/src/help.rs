@@ -97,7 +97,7 @@ pub(super) fn show(words: &[OsString], search: &Search, caller: Caller) -> Resul
     }
     let mut rest = verbs.to_vec();
     rest.push("--help".into());
-    become_tool(&program, tool, &rest, caller).map(|never| match never {})
+    become_tool(&program, tool, &rest, caller, &[]).map(|never| match never {})
 }
 
 /// The installed man page: in `share/man` beside the folder that `hyper` is in.

@@ -2,6 +2,7 @@
 //! signals and streams are the tool's own. Also runs as the kubectl plugin `kubectl-hyper`.
 
 mod alias;
+mod candidates;
 mod completion;
 mod help;
 mod list;
@@ -42,7 +43,12 @@ pub fn main() -> ExitCode {
         Some(name) if name.starts_with(b"kubectl-") => Caller::Kubectl,
         _ => Caller::Hyper,
     };
-    match dispatch(words.collect(), caller) {
+    let words: Vec<OsString> = words.collect();
+    let done = match name {
+        Some(b"kubectl_complete-hyper") => candidates::print(&words),
+        _ => dispatch(words, caller),
+    };
+    match done {
         Ok(status) => status,
         Err(error) => ExitCode::from(report("hyper", &error, ErrorForm::Human)),
     }
@@ -69,14 +75,14 @@ fn dispatch(words: Vec<OsString>, caller: Caller) -> Result<ExitCode> {
 /// Becomes the tool; comes back only with an error.
 fn run(first: &OsStr, rest: &[OsString], search: &Search, caller: Caller) -> Result<Infallible> {
     if let Some(program) = search.find(first) {
-        return become_tool(&program, first, rest, caller);
+        return become_tool(&program, first, rest, caller, &[]);
     }
     let config = Config::load(&Config::location(|name| std::env::var_os(name))?)?;
     if let Some(mut words) = alias::expand(&config, first)? {
         let tool = words.remove(0);
         words.extend(rest.iter().cloned());
         return match search.find(&tool) {
-            Some(program) => become_tool(&program, &tool, &words, caller),
+            Some(program) => become_tool(&program, &tool, &words, caller, &[]),
             None => Err(unknown_tool(&tool, search, &config)
                 .context(format!("the alias {:?}", first.to_string_lossy()))),
         };
@@ -89,6 +95,7 @@ fn become_tool(
     name: &OsStr,
     words: &[OsString],
     caller: Caller,
+    variables: &[(&str, &str)],
 ) -> Result<Infallible> {
     // The tool's help repeats how it was called; the name it is started under tells.
     let mut called = OsString::from(match caller {
@@ -96,7 +103,8 @@ fn become_tool(
         Caller::Kubectl => "kubectl-hyper-",
     });
     called.push(name);
-    let error = Command::new(program).arg0(called).args(words).exec();
+    let error =
+        Command::new(program).arg0(called).args(words).envs(variables.iter().copied()).exec();
     Err(Error::io("start the tool", error).with_subject(program.display().to_string()))
 }
 

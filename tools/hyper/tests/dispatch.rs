@@ -222,3 +222,28 @@ fn it_runs_as_a_kubectl_plugin() {
     let done = finish(&mut place.command("bin/kubectl-hyper", &["--help"]));
     assert!(done.out.contains("Usage: kubectl hyper NAME"), "{}", done.out);
 }
+
+#[test]
+fn kubectl_gets_what_could_stand_at_the_end_of_a_line() {
+    let place = Place::new();
+    symlink("hyper", place.at("bin/kubectl_complete-hyper")).unwrap();
+    place.tool("bin/hyper-vm", 0);
+    place.tool("bin/hyper-sheet", 0);
+    place.config("aliases:\n  running: vm list --status running\n");
+    let ask = |words: &[&str]| finish(&mut place.command("bin/kubectl_complete-hyper", words));
+    let all = ask(&[""]).out;
+    for word in ["help\tShow the manual", "vm\tList, make", "running\thyper vm list", "sheet\n"] {
+        assert!(all.contains(word), "{word}: {all}");
+    }
+    assert!(all.ends_with(":4\n"), "{all}");
+    assert_eq!(ask(&["sh"]).out, "sheet\n:4\n");
+    assert_eq!(ask(&["help", "sh"]).out, "sheet\n:4\n");
+    assert_eq!(ask(&["completion", "f"]).out, "fish\n:4\n");
+    assert_eq!(ask(&["nothing", ""]).out, ":4\n");
+    // Everything else is the tool's to know, which hears that it is asked.
+    let tool = "#!/bin/sh\necho \"$(basename \"$0\") $HYPER_COMPLETE\" \"$@\"\n";
+    std::fs::write(place.at("bin/hyper-vm"), tool).unwrap();
+    assert_eq!(ask(&["vm", "list", "--st"]).out, "hyper-vm 1 list --st\n");
+    assert_eq!(ask(&["running", "w"]).out, "hyper-vm 1 list --status running w\n");
+    assert_eq!(ask(&["vm", ""]).out, "hyper-vm 1 \n");
+}

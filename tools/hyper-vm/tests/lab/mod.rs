@@ -2,9 +2,11 @@
 
 #![allow(dead_code, reason = "each test file uses what it needs of it")]
 
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
 
-use crate::cluster::{Cluster, machine};
+use crate::cluster::{Cluster, machine, program};
 use crate::vcsim::{Done, run};
 
 /// A namespace of the cluster, and a user of it.
@@ -32,6 +34,22 @@ impl Lab {
     pub fn as_anyone(&self, args: &[&str]) -> Done {
         let variables = [("KUBECONFIG", self.cluster.kubeconfig().to_owned())];
         run(env!("CARGO_BIN_EXE_hyper-vm"), self.home.path(), &variables, args)
+    }
+
+    /// The same on a terminal, where somebody waits for each text and types the answer to it: how
+    /// it ended, and all that was seen.
+    pub fn typed(&self, args: &[&str], talk: &[(&str, &str)]) -> (Option<i32>, String) {
+        let mut command = Command::new(program("HYPER_TB_PYTHON", "python3"));
+        command.args(["-c", include_str!("typist.py")]);
+        command.args(talk.iter().flat_map(|(wait, text)| [wait, text]));
+        command.args(["--", env!("CARGO_BIN_EXE_hyper-vm")]).args(args);
+        command.args(["-c", "hyper-sim", "-n", &self.space]);
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("TERM", "xterm");
+        command.env("HOME", self.home.path()).env("KUBECONFIG", self.cluster.kubeconfig());
+        command.envs(std::env::var_os("HYPER_NEUTRALISE").map(|flag| ("HYPER_NEUTRALISE", flag)));
+        let output = command.stdin(Stdio::null()).output().expect("run Python");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), said + &String::from_utf8_lossy(&output.stderr))
     }
 
     /// What came of an action on one machine: status, outcome, note.
