@@ -244,7 +244,7 @@ fn flag_all_contexts_follows_every_platform_that_can_be() {
 }
 
 #[test]
-fn flag_match_and_flag_status_and_flag_min_cpus_and_flag_min_memory() {
+fn flag_match_and_flag_invert_match_and_flag_status_and_flag_min_cpus_and_flag_min_memory() {
     let cluster = Cluster::shared();
     let namespace = cluster.namespace();
     cluster.apply(&machine(&namespace, "large", 8, 16, "Running"));
@@ -255,6 +255,7 @@ fn flag_match_and_flag_status_and_flag_min_cpus_and_flag_min_memory() {
         names(cluster, &args, last)
     };
     assert_eq!(seen(&["--match", "sm*"], "small"), ["small"]);
+    assert_eq!(seen(&["--match", "sm*", "--invert-match"], "large"), ["large"]);
     assert_eq!(seen(&["--status", "RUNNING"], "large"), ["large"]);
     assert_eq!(seen(&["--status", "crashloopbackoff"], "small"), ["small"]);
     assert_eq!(seen(&["--min-cpus", "2"], "large"), ["large"]);
