@@ -71,7 +71,7 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__create)
-            opts="-f -c -n -o -q -v -h --cpus --memory --container-disk --datavolume --data-source --template --blank --storage-class --instancetype --preference --cloud-init --ssh-key --network --gpu --host-device --label --file --interactive --start --wait --dry-run --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --help"
+            opts="-f -c -n -o -q -v -h --cpus --memory --container-disk --datavolume --data-source --template --blank --image-upload --from-format --upload-proxy-url --upload-proxy-ca --insecure --storage-class --instancetype --preference --cloud-init --ssh-key --network --gpu --host-device --label --file --interactive --start --wait --dry-run --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -102,6 +102,22 @@ _hyper__vm() {
                     return 0
                     ;;
                 --blank)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-proxy-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-proxy-ca)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

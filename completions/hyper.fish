@@ -626,6 +626,10 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l data-source -d 'Give it a copy of the image in this DataSource' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l template -d 'Make it from this DataSource with the instancetype and the preference that its labels name' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l blank -d 'Give it a new disk of this size without content' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l image-upload -d 'Give it a new disk with the content of this image, which is sent through CDI\'s upload proxy' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l from-format -d 'Read the image as this format: raw, qcow2, vmdk, vhd, vhdx or vdi' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l upload-proxy-url -d 'Send the image to this upload proxy instead of the one that CDI names' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l upload-proxy-ca -d 'Believe an upload proxy for which the authorities in this file of PEM vouch, instead of those that CDI names' -r -F
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l storage-class -d 'Keep its new disk in this storage class' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l instancetype -d 'Give it the size of this instancetype, of the namespace or of the whole cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l preference -d 'Give it the devices of this preference, of the namespace or of the whole cluster' -r
@@ -649,6 +653,7 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l insecure -d 'Believe any upload proxy'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l interactive -d 'Ask for everything on the terminal'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l start -d 'Switch it on'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l wait -d 'Wait until its disks are filled and, where it is switched on, until it runs'
