@@ -44,7 +44,7 @@ _hyper__sim() {
             return 0
             ;;
         hyper__subcmd__sim__subcmd__kubevirt)
-            opts="-o -q -v -h --listen --etcd --apiserver --kubeconfig --kubevirt-version --crds --name --vm --vms --running --no-agent --pace --fault --output --quiet --verbose --help"
+            opts="-o -q -v -h --listen --etcd --apiserver --kubeconfig --kubevirt-version --crds --name --vm --vms --running --no-agent --metrics --pace --fault --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -81,6 +81,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -l metrics -d 'Have a metrics server that measures what machines use'
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand kubevirt" -s h -l help -d 'Print help (see more with \'--help\')'

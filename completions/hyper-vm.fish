@@ -60,6 +60,8 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l count -d 'Show only how many there are in each place'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l save -d 'Write CSV to a file of today\'s date in the current folder, and print nothing'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l overwrite -d 'Replace the file of --save'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l invert-match -d 'Show only VMs that do not match all of --match'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l all-contexts -d 'Use all contexts'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'

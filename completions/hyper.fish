@@ -37,6 +37,7 @@ complete -c hyper -n "__fish_hyper_needs_command" -f -a "context" -d 'Manage the
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "export" -d 'Export virtual machines to disk images and packages'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "history" -d 'Show and clean up after earlier runs'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "image" -d 'Convert, inspect, verify and compare disk images'
+complete -c hyper -n "__fish_hyper_needs_command" -f -a "metrics" -d 'Count virtual machines and measure what they use'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "sim" -d 'Simulate platforms, for trying and testing'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "snapshot" -d 'Take, list and remove snapshots of virtual machines, and return to them'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List, make, start, stop and change virtual machines'
@@ -366,6 +367,67 @@ complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subco
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand image; and __fish_seen_subcommand_from compare" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'
+prometheus\t'Values for Prometheus'"
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -l save -d 'Write CSV to a file of today\'s date in the current folder, and print nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -l overwrite -d 'Replace the file of --save'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -f -a "summary" -d 'Count what there is'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -f -a "vm" -d 'Show what machines use'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'
+prometheus\t'Values for Prometheus'"
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -l save -d 'Write CSV to a file of today\'s date in the current folder, and print nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -l overwrite -d 'Replace the file of --save'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'
+prometheus\t'Values for Prometheus'"
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere kubevirt" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere kubevirt" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere kubevirt" -f -a "vsphere" -d 'Simulate a vCenter or an ESXi host'
@@ -422,6 +484,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -l metrics -d 'Have a metrics server that measures what machines use'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from kubevirt" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -597,6 +660,8 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l count -d 'Show only how many there are in each place'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l save -d 'Write CSV to a file of today\'s date in the current folder, and print nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l overwrite -d 'Replace the file of --save'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l invert-match -d 'Show only VMs that do not match all of --match'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l all-contexts -d 'Use all contexts'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'

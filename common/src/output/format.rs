@@ -26,7 +26,12 @@ pub enum OutputFormat {
     Name,
     /// A template over the JSON document.
     JsonPath(Template),
+    /// Values for Prometheus, in tools that have any.
+    Prometheus,
 }
+
+/// The name of [`OutputFormat::Prometheus`] with its help.
+const PROMETHEUS: (&str, &str) = ("prometheus", "Values for Prometheus");
 
 /// The names with their help, in the order of the help text.
 const NAMES: [(&str, &str); 8] = [
@@ -48,7 +53,12 @@ impl OutputFormat {
 
     /// A value parser for clap that also knows the names, for help and completion.
     pub fn value_parser() -> impl TypedValueParser<Value = Self> + use<> {
-        Parser
+        Parser { metrics: false }
+    }
+
+    /// The same for a tool that has values for Prometheus.
+    pub fn metrics_parser() -> impl TypedValueParser<Value = Self> + use<> {
+        Parser { metrics: true }
     }
 }
 
@@ -76,7 +86,22 @@ impl FromStr for OutputFormat {
 }
 
 #[derive(Debug, Clone)]
-struct Parser;
+struct Parser {
+    metrics: bool,
+}
+
+impl Parser {
+    fn parse(&self, text: &str) -> Result<OutputFormat, String> {
+        if self.metrics && text == PROMETHEUS.0 {
+            return Ok(OutputFormat::Prometheus);
+        }
+        let more = if self.metrics { format!(", {}", PROMETHEUS.0) } else { String::new() };
+        text.parse().map_err(|reason: String| match reason.starts_with("not one of") {
+            true => reason + &more,
+            false => reason,
+        })
+    }
+}
 
 impl TypedValueParser for Parser {
     type Value = OutputFormat;
@@ -87,11 +112,14 @@ impl TypedValueParser for Parser {
         arg: Option<&clap::Arg>,
         value: &std::ffi::OsStr,
     ) -> Result<OutputFormat, clap::Error> {
-        StringValueParser::new().try_map(|text| text.parse()).parse_ref(command, arg, value)
+        let parser = self.clone();
+        let parser = StringValueParser::new().try_map(move |text| parser.parse(&text));
+        parser.parse_ref(command, arg, value)
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(NAMES.iter().map(|&(name, help)| PossibleValue::new(name).help(help))))
+        let names = NAMES.into_iter().chain(self.metrics.then_some(PROMETHEUS));
+        Some(Box::new(names.map(|(name, help)| PossibleValue::new(name).help(help))))
     }
 }
 
@@ -107,6 +135,10 @@ mod tests {
             assert_eq!(format.is_machine(), !matches!(name, "table" | "wide"));
         }
         assert!("xml".parse::<OutputFormat>().unwrap_err().contains("ndjson"));
+        assert!("prometheus".parse::<OutputFormat>().is_err(), "only where there are values");
+        let parser = Parser { metrics: true };
+        assert!(matches!(parser.parse("prometheus"), Ok(OutputFormat::Prometheus)));
+        assert!(parser.parse("xml").unwrap_err().ends_with(", prometheus"));
         assert!("jsonpath={.a".parse::<OutputFormat>().unwrap_err().contains("not closed"));
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::format::OutputFormat;
 use super::printer::{self, Printer};
+use super::prometheus::Exposition;
 use super::record::{Cell, Column, Record};
 use super::table;
 use crate::error::Result;
@@ -34,6 +35,7 @@ enum State {
     Csv,
     Name,
     Template(Vec<Value>),
+    Prometheus(Exposition),
 }
 
 impl<'p, R: Record> List<'p, R> {
@@ -52,6 +54,7 @@ impl<'p, R: Record> List<'p, R> {
             OutputFormat::Csv => State::Csv,
             OutputFormat::Name => State::Name,
             OutputFormat::JsonPath(_) => State::Template(Vec::new()),
+            OutputFormat::Prometheus => State::Prometheus(Exposition::default()),
         };
         Self { printer, state, count: 0, record: PhantomData }
     }
@@ -99,11 +102,15 @@ impl<'p, R: Record> List<'p, R> {
             State::Lines => printer::to_json(record)? + "\n",
             State::Csv => {
                 let head = if first { printer::csv_header::<R>()? } else { String::new() };
-                head + &printer::csv_line(record.cells().iter().map(Cell::exact))?
+                head + &printer::csv_line(record.csv_cells().iter().map(Cell::exact))?
             }
             State::Name => super::printable(&record.name()) + "\n",
             State::Template(items) => {
                 items.push(printer::to_value(record)?);
+                return Ok(());
+            }
+            State::Prometheus(values) => {
+                values.extend(record.gauges());
                 return Ok(());
             }
         };
@@ -126,6 +133,7 @@ impl<'p, R: Record> List<'p, R> {
             }
             State::Json => "\n  ]\n}\n".to_owned(),
             State::Yaml if empty => format!("schema: {SCHEMA}\nitems: []\n"),
+            State::Prometheus(values) => values.render(),
             State::Csv if empty => printer::csv_header::<R>()?,
             State::Template(items) => match self.printer.format() {
                 OutputFormat::JsonPath(template) => {

@@ -14,6 +14,7 @@
 //! | csv | header and row | header and rows | header once, rows |
 //! | name | the name | one name to a line | one name to a line |
 //! | jsonpath | over the object | over the list document | over each object |
+//! | prometheus | its values | the values of all, by family | its values |
 //!
 //! Every object has a `schema`, those within `items` too, so `jq -c '.items[]'` gives what
 //! ndjson gives. When the reader of a pipe goes away, printing ends quietly: all later calls
@@ -24,6 +25,7 @@ mod human;
 mod jsonpath;
 mod list;
 mod printer;
+mod prometheus;
 mod record;
 mod table;
 mod terminal;
@@ -34,6 +36,7 @@ pub use self::human::{bytes as human_bytes, span as human_span, time as human_ti
 pub use self::jsonpath::Template;
 pub use self::list::List;
 pub use self::printer::{Printer, Target};
+pub use self::prometheus::Gauge;
 pub use self::record::{Align, Cell, Column, Record, printable};
 pub use self::terminal::{colours, width as terminal_width};
 

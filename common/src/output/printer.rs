@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::format::OutputFormat;
 use super::list::List;
+use super::prometheus::Exposition;
 use super::record::{Cell, Record};
 use super::{table, terminal};
 use crate::error::{Error, Result};
@@ -137,7 +138,12 @@ impl Printer {
             }
             OutputFormat::Csv => {
                 let head = if first { csv_header::<R>()? } else { String::new() };
-                head + &csv_line(record.cells().iter().map(Cell::exact))?
+                head + &csv_line(record.csv_cells().iter().map(Cell::exact))?
+            }
+            OutputFormat::Prometheus => {
+                let mut values = Exposition::default();
+                values.extend(record.gauges());
+                values.render()
             }
             OutputFormat::Name => super::printable(&record.name()) + "\n",
             OutputFormat::JsonPath(template) => template.render(&to_value(record)?),
@@ -221,7 +227,7 @@ pub(super) fn to_yaml<R: Record>(record: &R) -> Result<String> {
 
 /// The header line of CSV.
 pub(super) fn csv_header<R: Record>() -> Result<String> {
-    csv_line(R::COLUMNS.iter().map(|column| column.name.to_owned()))
+    csv_line(R::CSV.iter().map(|column| column.name.to_owned()))
 }
 
 /// One line of CSV.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::human;
+use super::prometheus::Gauge;
 
 /// One thing that a tool prints. The serialised form (JSON, YAML) is an interface: `snake_case`
 /// keys, RFC 3339 times, bytes as integers, fields only ever added. It must serialise as a map
@@ -13,10 +14,20 @@ use super::human;
 pub trait Record: Serialize {
     /// Name and version of the serialised form, such as `hyper.vm/v1`.
     const SCHEMA: &'static str;
-    /// The columns of tables and of CSV.
+    /// The columns of tables and, unless said otherwise, of CSV.
     const COLUMNS: &'static [Column];
+    /// The columns of CSV.
+    const CSV: &'static [Column] = Self::COLUMNS;
     /// One cell for each of [`Record::COLUMNS`], in their order.
     fn cells(&self) -> Vec<Cell>;
+    /// One cell for each of [`Record::CSV`], in their order.
+    fn csv_cells(&self) -> Vec<Cell> {
+        self.cells()
+    }
+    /// Its values for Prometheus; none in most records.
+    fn gauges(&self) -> Vec<Gauge> {
+        Vec::new()
+    }
     /// What `-o name` prints: something that the tools take back as an argument.
     fn name(&self) -> String;
 }
@@ -76,6 +87,8 @@ pub enum Cell {
     Text(String),
     /// A count.
     Number(i128),
+    /// A number that need not be whole: two decimals in tables, all of it in CSV.
+    Decimal(f64),
     /// An amount of bytes: `1.5 GiB` in tables, the integer in CSV.
     Bytes(u64),
     /// Bytes a second: `150 MiB/s` in tables, the integer in CSV.
@@ -101,6 +114,7 @@ impl Cell {
             Self::Text(text) if text.is_empty() => "-".to_owned(),
             Self::Text(text) => printable(text),
             Self::Number(number) => number.to_string(),
+            Self::Decimal(number) => format!("{number:.2}"),
             Self::Bytes(bytes) => human::bytes(*bytes),
             Self::Rate(rate) => format!("{}/s", human::bytes(*rate)),
             Self::Time(time) => human::time(*time),
@@ -116,6 +130,7 @@ impl Cell {
             Self::Empty => String::new(),
             Self::Text(text) => printable(text),
             Self::Number(number) => number.to_string(),
+            Self::Decimal(number) => number.to_string(),
             Self::Bytes(bytes) | Self::Rate(bytes) => bytes.to_string(),
             Self::Time(time) => time.to_string(),
             Self::Span(span) => format!("{}", span.as_secs_f64()),
@@ -206,6 +221,7 @@ mod tests {
             (Cell::Bool(true), "yes", "true"),
             (Cell::Span(Duration::from_millis(62_500)), "1m2s", "62.5"),
             (Cell::from(Some(4u32)), "4", "4"),
+            (Cell::Decimal(0.125), "0.12", "0.125"),
             (Cell::Rate(1 << 20), "1 MiB/s", "1048576"),
         ];
         for (cell, human, exact) in cells {

@@ -26,6 +26,7 @@ pub use self::facets::export::{
 };
 pub use self::facets::feed::{Change, Feed};
 pub use self::facets::lifecycle::Lifecycle;
+pub use self::facets::metrics::{Entity, EntityKind, Metrics, Summary, Usage, Window};
 pub use self::facets::migrate::{Destination, How, Migrate, Moved};
 pub use self::facets::power::{Power, Stop, Switched};
 pub use self::facets::reclaim::{Reclaim, Reclaimed};
@@ -92,6 +93,9 @@ pub trait Provider: Debug + Send + Sync {
 
     /// Making VMs of VMs.
     fn cloning(&self) -> Option<&dyn Cloning>;
+
+    /// How much there is and how much of it is used.
+    fn metrics(&self) -> Option<&dyn Metrics>;
 
     /// Removing what killed runs left.
     fn reclaim(&self) -> Option<&dyn Reclaim>;

@@ -30,6 +30,21 @@ pub struct OutputFlags {
     pub output: OutputFormat,
 }
 
+/// `-o` of a tool that has values for Prometheus. Read by the frame.
+#[derive(Debug, Clone, Args)]
+pub struct MetricsOutputFlags {
+    /// Print results in this format
+    #[arg(
+        long,
+        short,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_default_value = true,
+        value_parser = OutputFormat::metrics_parser(),
+    )]
+    pub output: OutputFormat,
+}
+
 /// `-c`, `--all-contexts`: where to look. Read by the frame for defaults of flags.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ContextFlags {

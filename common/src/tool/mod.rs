@@ -25,6 +25,7 @@ mod neutralise;
 mod pick;
 mod remarks;
 mod report;
+mod save;
 mod signals;
 mod surroundings;
 pub mod write_flags;
@@ -36,6 +37,7 @@ pub use self::main::main;
 pub use self::pick::unanswered;
 pub use self::remarks::Remarks;
 pub use self::report::{ErrorForm, report};
+pub use self::save::{SaveFlags, Saving};
 
 use crate::config::Config;
 use crate::error::Result;

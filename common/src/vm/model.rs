@@ -62,6 +62,9 @@ pub struct Vm {
     /// The host that it is on.
     #[serde(default)]
     pub node: Option<String>,
+    /// Whether an agent within it answers the platform, where it runs.
+    #[serde(default)]
+    pub guest_agent: Option<bool>,
     /// The identifier that its firmware shows to the guest (SMBIOS), in small letters.
     #[serde(default)]
     pub uuid: Option<String>,
@@ -172,6 +175,7 @@ impl Vm {
             path: None,
             node: None,
             uuid: None,
+            guest_agent: None,
             instance_uuid: None,
             created: None,
             updated: None,

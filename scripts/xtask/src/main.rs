@@ -58,6 +58,7 @@ fn commands() -> Vec<(&'static str, clap::Command)> {
         ("hyper-export", hyper_export::command()),
         ("hyper-history", hyper_history::command()),
         ("hyper-image", hyper_image::command()),
+        ("hyper-metrics", hyper_metrics::command()),
         ("hyper-sim", hyper_sim::command()),
         ("hyper-snapshot", hyper_snapshot::command()),
         ("hyper-vm", hyper_vm::command()),

@@ -213,6 +213,7 @@ fn capabilities_are_the_providers() {
         "migrate",
         "snapshots",
         "cloning",
+        "metrics",
         "reclaim",
     ];
     let has = |name: &'static str| (name, if name == "export" { "yes" } else { "no" });

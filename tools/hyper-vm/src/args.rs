@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use hyper_common::image::ImageFormat;
 use hyper_common::time::parse_duration;
+use hyper_common::tool::SaveFlags;
 use hyper_common::tool::flags::{
     ChoiceFlags, ContextFlags, DryRunFlags, FilterFlags, OutputFlags, PatienceFlags, ProgressFlags,
     ReferenceFlags, TalkFlags, YesFlags,
@@ -30,7 +31,7 @@ pub enum Verb {
     ///
     /// Machines in files are seen in the context's folder and the folders directly below it. A
     /// file that should hold one and cannot be read is a warning; exit status 10 says that there
-    /// was one.
+    /// was one. -o csv has the columns that HyperSDK's lists had; what has no source is empty.
     List(ListArgs),
     /// Show all about some machines
     ///
@@ -90,9 +91,11 @@ pub struct ListArgs {
     pub places: Vec<String>,
 
     /// Show only how many there are in each place
-    #[arg(long)]
+    #[arg(long, conflicts_with = "save")]
     pub count: bool,
 
+    #[command(flatten)]
+    pub save: SaveFlags,
     #[command(flatten)]
     pub filter: FilterFlags,
     #[command(flatten)]

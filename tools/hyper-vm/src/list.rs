@@ -5,11 +5,15 @@ use hyper_common::config::ContextConfig;
 use hyper_common::error::{Error, ErrorKind, Result, one_line};
 use hyper_common::provider::registry;
 use hyper_common::tool::machines::Reference;
-use hyper_common::tool::{Context, Remarks};
+use hyper_common::tool::{Context, Remarks, SaveFlags};
 use hyper_common::vm::{Vm, VmFilter};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::record::CountRow;
+use crate::request::Shape;
+
+/// How the file of a list is called before its date.
+const STEM: &str = "vms";
 
 /// Machines that are read ahead of a place whose turn to be shown has not come.
 const AHEAD: usize = 256;
@@ -21,7 +25,7 @@ const AHEAD: usize = 256;
 pub async fn run(
     places: Vec<Reference>,
     filter: VmFilter,
-    count: bool,
+    shape: Shape,
     cx: &mut Context,
 ) -> Result<()> {
     let failures = Failures::new(cx.remarks.clone(), places.len());
@@ -30,7 +34,10 @@ pub async fn run(
         let context = cx.config.context(&place.context)?;
         coming.push((read(context, &place.rest, &filter), place));
     }
-    if count { counted(coming, failures, cx).await } else { listed(coming, failures, cx).await }
+    match shape {
+        Shape::Count => counted(coming, failures, cx).await,
+        Shape::Machines(save) => listed(coming, failures, save, cx).await,
+    }
 }
 
 /// The machines of a place as they come.
@@ -65,7 +72,13 @@ async fn forward(
     Ok(())
 }
 
-async fn listed(coming: Coming, mut failures: Failures, cx: &mut Context) -> Result<()> {
+async fn listed(
+    coming: Coming,
+    mut failures: Failures,
+    save: SaveFlags,
+    cx: &mut Context,
+) -> Result<()> {
+    let saving = cx.save(save, STEM)?;
     let mut list = cx.printer.list();
     for (mut vms, place) in coming {
         failures.begin(&place);
@@ -80,6 +93,7 @@ async fn listed(coming: Coming, mut failures: Failures, cx: &mut Context) -> Res
     // A list that could not be had must not look like an empty one.
     if shown > 0 || failures.count == 0 {
         list.finish()?;
+        saving.map_or(Ok(()), |saving| saving.commit(cx))?;
     }
     if shown == 0 && failures.count == 0 {
         cx.remarks.say("no machine here passes");

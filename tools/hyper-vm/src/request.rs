@@ -6,12 +6,13 @@ use hyper_common::config::Config;
 use hyper_common::error::{Error, Result};
 use hyper_common::image::ImageFormat;
 use hyper_common::provider::{Destination, NewDisk, NewVm, Size, Stop, UploadProxy};
+use hyper_common::tool::SaveFlags;
 use hyper_common::tool::flags::{ContextFlags, FilterFlags};
 use hyper_common::tool::machines::{Reference, Which};
 use hyper_common::vm::VmFilter;
 use serde::Serialize;
 
-use crate::args::{ChangeArgs, CreateArgs, GetArgs, Verb, VmArgs};
+use crate::args::{ChangeArgs, CreateArgs, GetArgs, ListArgs, Verb, VmArgs};
 
 /// A checked request.
 #[derive(Debug, Serialize)]
@@ -23,8 +24,8 @@ pub enum Request {
         places: Vec<Reference>,
         /// Which machines.
         filter: Box<VmFilter>,
-        /// Whether only to count them.
-        count: bool,
+        /// What is shown of them.
+        shape: Shape,
     },
     /// Show all about some machines.
     Get {
@@ -40,6 +41,22 @@ pub enum Request {
         /// What is done to each.
         action: Action,
     },
+}
+
+/// What a list shows.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// How many there are in each place.
+    Count,
+    /// The machines, in a file where that is wanted.
+    Machines(SaveFlags),
+}
+
+impl Shape {
+    fn of(args: &ListArgs) -> Self {
+        if args.count { Self::Count } else { Self::Machines(args.save) }
+    }
 }
 
 /// What is to be made.
@@ -134,12 +151,13 @@ impl Request {
                 let contexts = list.context.select(config)?.into_iter();
                 let places = contexts
                     .map(|context| Reference { context: context.name, rest: String::new() });
-                let places = places.collect();
-                Ok(Self::List { places, filter: filter(list.filter), count: list.count })
+                let (places, shape) = (places.collect(), Shape::of(&list));
+                Ok(Self::List { places, filter: filter(list.filter), shape })
             }
             Verb::List(list) => {
                 let places = locate(&list.places, &list.context, config)?;
-                Ok(Self::List { places, filter: filter(list.filter), count: list.count })
+                let shape = Shape::of(&list);
+                Ok(Self::List { places, filter: filter(list.filter), shape })
             }
             Verb::Create(args) => Ok(Self::Create(new_machines(*args, config)?)),
             Verb::Get(get) => Ok(Self::Get { which: shown(&get, config)? }),

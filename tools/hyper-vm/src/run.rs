@@ -15,7 +15,7 @@ use crate::{change, create, list};
 /// The provider's; `Partial` where some machines could be read and others could not.
 pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
     match request {
-        Request::List { places, filter, count } => list::run(places, *filter, count, cx).await,
+        Request::List { places, filter, shape } => list::run(places, *filter, shape, cx).await,
         Request::Get { which } => get(which, cx).await,
         Request::Create(new) => create::run(new, cx).await,
         Request::Change { which, action } => change::run(which, action, cx).await,

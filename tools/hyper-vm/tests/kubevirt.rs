@@ -11,12 +11,17 @@ use kubernetes::{CONTEXT, Cluster, instance, machine};
 use serde_json::Value;
 
 fn run(cluster: &Cluster, args: &[&str]) -> Output {
+    command(cluster, args).output().unwrap()
+}
+
+fn command(cluster: &Cluster, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-vm"));
     let home = cluster.kubeconfig.parent().unwrap();
     command.args(args).env_clear().env("HOME", home).env("KUBECONFIG", &cluster.kubeconfig);
     // How each test named after a flag is proved to notice that the flag does nothing.
     command.envs(std::env::var_os("HYPER_NEUTRALISE").map(|flag| ("HYPER_NEUTRALISE", flag)));
-    command.stdin(Stdio::null()).output().unwrap()
+    command.stdin(Stdio::null());
+    command
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -51,6 +56,46 @@ fn flag_namespace_and_flag_all_namespaces() {
     assert_eq!(names(cluster, &["-A", "--match", &there]), ["db01", "web01"]);
     let default = names(cluster, &["-c", CONTEXT, "--match", &there]);
     assert!(default.is_empty(), "the default namespace is another");
+}
+
+#[test]
+fn flag_save_and_flag_overwrite_and_the_columns_of_csv() {
+    let cluster = Cluster::shared();
+    let namespace = pair(cluster);
+    let created = |name: &str| {
+        let made = "jsonpath={.metadata.creationTimestamp}";
+        cluster.kubectl(&["get", "virtualmachine", name, "-n", &namespace, "-o", made])
+    };
+    let expected = format!(
+        "Name,Namespace,Phase,CPUs,Memory,Node,IP Addresses,Disks,Networks,Created,\
+         Carbon Intensity,Guest Agent,CPU Usage,Memory Usage\n\
+         db01,{namespace},Stopped,8,16Gi,,,0,0,{},,,,\n\
+         web01,{namespace},Running,2,2Gi,node-1,,0,0,{},,false,,\n",
+        created("db01"),
+        created("web01"),
+    );
+    let listed = run(cluster, &["list", "-n", &namespace, "-o", "csv"]);
+    assert_eq!(text(&listed.stdout), expected);
+
+    let folder = tempfile::tempdir().unwrap();
+    let save = |more: &[&str]| {
+        let mut command = command(cluster, &["list", "-n", &namespace, "--save"]);
+        command.args(more).current_dir(folder.path()).output().unwrap()
+    };
+    let saved = save(&[]);
+    assert_eq!(saved.status.code(), Some(0), "{}", text(&saved.stderr));
+    assert_eq!(text(&saved.stdout), "");
+    let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap).collect();
+    let [file] = files.as_slice() else { panic!("{files:?}") };
+    let name = file.file_name().into_string().unwrap();
+    let day = name.strip_prefix("vms-").and_then(|rest| rest.strip_suffix(".csv")).unwrap();
+    assert!(day.split('-').map(str::len).eq([4, 2, 2]), "{name}");
+    let read = || std::fs::read_to_string(file.path()).unwrap();
+    assert_eq!(read(), expected);
+    std::fs::write(file.path(), "mine").unwrap();
+    assert_eq!((save(&[]).status.code(), read().as_str()), (Some(6), "mine"));
+    assert_eq!((save(&["--overwrite"]).status.code(), read()), (Some(0), expected));
+    assert_eq!(save(&["--overwrite", "-o", "yaml"]).status.code(), Some(2));
 }
 
 #[test]

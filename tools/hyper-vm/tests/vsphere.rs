@@ -73,6 +73,16 @@ fn devices<'v>(vm: &'v Value, field: &'static str) -> impl Iterator<Item = &'v V
     all.map(move |device| &device[field]).filter(|value| !value.is_null())
 }
 
+/// Whether VMware Tools answer, where the machine runs.
+fn agent(vm: &Value) -> Value {
+    match vm["Guest"]["ToolsRunningStatus"].as_str() {
+        Some(word) if !word.is_empty() && vm["Runtime"]["PowerState"] == "poweredOn" => {
+            (word == "guestToolsRunning").into()
+        }
+        _ => Value::Null,
+    }
+}
+
 #[test]
 fn records_say_what_govc_says() {
     let lab = Lab::new();
@@ -125,6 +135,7 @@ fn records_say_what_govc_says() {
             "format": null,
             "path": path,
             "node": last(&host),
+            "guest_agent": agent(vm),
             "uuid": config["Uuid"],
             "instance_uuid": config["InstanceUuid"],
             "created": null,

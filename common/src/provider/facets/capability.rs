@@ -68,6 +68,11 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
             available: provider.cloning().is_some(),
         },
         Capability {
+            facet: "metrics",
+            summary: "Count what there is and measure what is used",
+            available: provider.metrics().is_some(),
+        },
+        Capability {
             facet: "reclaim",
             summary: "Remove what killed runs left on the platform",
             available: provider.reclaim().is_some(),

@@ -7,6 +7,7 @@ pub mod create;
 pub mod export;
 pub mod feed;
 pub mod lifecycle;
+pub mod metrics;
 pub mod migrate;
 pub mod power;
 pub mod reclaim;

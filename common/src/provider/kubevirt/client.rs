@@ -79,6 +79,8 @@ pub struct ListMeta {
     /// Where the next page begins; empty on the last.
     #[serde(rename = "continue")]
     pub next: String,
+    /// How many objects follow the page, where the server tells.
+    pub remaining_item_count: Option<u64>,
 }
 
 impl Client {

@@ -21,6 +21,7 @@ const SPOKEN: &[(&str, &[&str])] = &[
     ("pool.kubevirt.io", &["v1beta1", "v1alpha1"]),
     ("instancetype.kubevirt.io", &["v1", "v1beta1"]),
     ("migrations.kubevirt.io", &["v1alpha1"]),
+    ("backup.kubevirt.io", &["v1alpha1"]),
     ("cdi.kubevirt.io", &["v1beta1"]),
     ("upload.cdi.kubevirt.io", &["v1beta1"]),
     ("storage.k8s.io", &["v1"]),

@@ -7,6 +7,7 @@ mod client;
 mod cloning;
 mod config;
 mod console;
+mod counts;
 mod create;
 mod describe;
 mod discovery;
@@ -20,6 +21,7 @@ mod lifecycle;
 mod machine;
 mod manifest;
 mod marks;
+mod metrics;
 mod migrate;
 mod moment;
 mod opening;
@@ -46,8 +48,8 @@ use futures::stream::BoxStream;
 pub use self::client::{Client, Place};
 pub use self::discovery::Resource;
 use super::{
-    Cloning, Console, Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize,
-    ServerInfo, Snapshots,
+    Cloning, Console, Create, Export, Feed, Lifecycle, Metrics, Migrate, Power, Provider, Reclaim,
+    Resize, ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -153,6 +155,10 @@ impl Provider for Kubevirt {
     }
 
     fn cloning(&self) -> Option<&dyn Cloning> {
+        Some(self)
+    }
+
+    fn metrics(&self) -> Option<&dyn Metrics> {
         Some(self)
     }
 

@@ -66,6 +66,7 @@ impl Known<'_> {
             format: None,
             path: None,
             node: instance.and_then(|instance| instance.status.node_name.clone()),
+            guest_agent: instance.map(agent),
             uuid: spec.domain.firmware.uuid.as_ref().map(|uuid| uuid.to_ascii_lowercase()),
             instance_uuid: Some(vm.metadata.uid.clone()).filter(|uid| !uid.is_empty()),
             created: vm.metadata.creation_timestamp,
@@ -213,6 +214,12 @@ fn addresses(seen: &[super::wire::SeenInterface]) -> Vec<String> {
         }
     }
     all
+}
+
+/// Whether the guest's agent answers.
+fn agent(instance: &Instance) -> bool {
+    let conditions = &instance.status.conditions;
+    conditions.iter().any(|it| it.kind == "AgentConnected" && it.status == "True")
 }
 
 /// The latest moment at which a condition of the machine or its instance changed.

@@ -25,7 +25,7 @@ use crate::vm::VmId;
 pub const GROUP: &str = "snapshot.kubevirt.io";
 pub const SNAPSHOTS: &str = "virtualmachinesnapshots";
 pub const CONTENTS: &str = "virtualmachinesnapshotcontents";
-const RESTORES: &str = "virtualmachinerestores";
+pub const RESTORES: &str = "virtualmachinerestores";
 
 /// The annotation that keeps a description; consoles of clusters use it, too.
 const DESCRIPTION: &str = "description";

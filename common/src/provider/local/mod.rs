@@ -29,8 +29,8 @@ pub use self::folder::{Folder, OpenedFiles};
 pub use self::image::{LocalImage, format_of, open_image};
 use self::locate::Place;
 use super::{
-    Cloning, Console, Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize,
-    ServerInfo, Snapshots,
+    Cloning, Console, Create, Export, Feed, Lifecycle, Metrics, Migrate, Power, Provider, Reclaim,
+    Resize, ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -146,6 +146,10 @@ impl Provider for Local {
     }
 
     fn cloning(&self) -> Option<&dyn Cloning> {
+        None
+    }
+
+    fn metrics(&self) -> Option<&dyn Metrics> {
         None
     }
 

@@ -42,8 +42,8 @@ pub use self::fault::{Fault, fault_of};
 pub use self::property::{Object, Properties};
 pub use self::soap::{Body, MoRef, Reply, Value, parse};
 use super::{
-    Cloning, Console, Create, Export, Feed, Lifecycle, Migrate, Power, Provider, Reclaim, Resize,
-    ServerInfo, Snapshots,
+    Cloning, Console, Create, Export, Feed, Lifecycle, Metrics, Migrate, Power, Provider, Reclaim,
+    Resize, ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -112,6 +112,10 @@ impl Provider for Vsphere {
 
     fn cloning(&self) -> Option<&dyn Cloning> {
         Some(self)
+    }
+
+    fn metrics(&self) -> Option<&dyn Metrics> {
+        None
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {

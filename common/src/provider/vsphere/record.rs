@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::vm::{FirmwareKind, GuestOs, Vm, VmId, VmStatus};
 
 /// The properties that a record is made of. All are older than vSphere 6.
-pub const PATHS: [&str; 16] = [
+pub const PATHS: [&str; 17] = [
     "name",
     "parent",
     "parentVApp",
@@ -25,6 +25,7 @@ pub const PATHS: [&str; 16] = [
     "config.hardware.numCPU",
     "config.hardware.memoryMB",
     "config.hardware.device",
+    "guest.toolsRunningStatus",
     "summary.storage.committed",
 ];
 
@@ -75,6 +76,7 @@ pub fn record(context: &str, names: &Names, object: &Object) -> Vm {
         format: None,
         path: names.path_of(properties),
         node: host.and_then(|host| names.name(&host.value).map(str::to_owned)),
+        guest_agent: agent(properties),
         uuid: text("config.uuid").map(|uuid| uuid.to_ascii_lowercase()),
         instance_uuid: text("config.instanceUuid").map(|uuid| uuid.to_ascii_lowercase()),
         created: None,
@@ -93,6 +95,12 @@ pub fn status(properties: &Properties) -> VmStatus {
         Some("suspended") => VmStatus::Paused,
         _ => VmStatus::Unknown,
     }
+}
+
+/// Whether VMware Tools answer, in a machine that runs.
+fn agent(properties: &Properties) -> Option<bool> {
+    let word = properties.str("guest.toolsRunningStatus")?;
+    (status(properties) == VmStatus::Running).then_some(word == "guestToolsRunning")
 }
 
 fn devices(properties: &Properties) -> impl Iterator<Item = &Value> {

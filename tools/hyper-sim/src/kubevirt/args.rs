@@ -62,6 +62,10 @@ pub struct KubevirtArgs {
     #[arg(long, value_name = "NAME")]
     pub no_agent: Vec<String>,
 
+    /// Have a metrics server that measures what machines use
+    #[arg(long)]
+    pub metrics: bool,
+
     /// Take so long for each step of an operation
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_duration)]
     pub pace: Duration,

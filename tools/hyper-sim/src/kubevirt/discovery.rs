@@ -8,14 +8,18 @@ use hyper::header;
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
+use super::metrics;
 use super::sim::Sim;
 use super::upstream::all;
 use crate::body::Reply;
 use crate::rule::Action;
 
 /// The groups that are aggregated, and their versions, the preferred one first.
-const GROUPS: [(&str, &[&str]); 2] =
-    [("subresources.kubevirt.io", &["v1", "v1alpha3"]), ("upload.cdi.kubevirt.io", &["v1beta1"])];
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("subresources.kubevirt.io", &["v1", "v1alpha3"]),
+    ("upload.cdi.kubevirt.io", &["v1beta1"]),
+    (metrics::GROUP, &["v1beta1"]),
+];
 
 /// Whether a version of an aggregated group is served.
 pub fn serves(group: &str, version: &str) -> bool {
@@ -57,10 +61,11 @@ pub async fn groups(sim: &Arc<Sim>, request: &Request<Incoming>, action: &Action
     let Ok(mut list) = serde_json::from_slice::<Value>(&bytes) else {
         return answer::bytes(status, &kind, bytes, action);
     };
+    let own = GROUPS.iter().filter(|(name, _)| sim.metrics || *name != metrics::GROUP);
     if let Some(groups) = list["groups"].as_array_mut() {
-        groups.extend(GROUPS.map(|(name, versions)| group(name, versions)));
+        groups.extend(own.map(|(name, versions)| group(name, versions)));
     } else if let Some(items) = list["items"].as_array_mut() {
-        items.extend(GROUPS.map(|(name, versions)| aggregated(name, versions)));
+        items.extend(own.map(|(name, versions)| aggregated(name, versions)));
     }
     answer::bytes(status, &kind, list.to_string(), action)
 }
@@ -91,6 +96,7 @@ type Resources = &'static [(&'static str, &'static str)];
 fn resources(group: &str) -> Resources {
     match group {
         "upload.cdi.kubevirt.io" => &[("uploadtokenrequests", "UploadTokenRequest")],
+        metrics::GROUP => &[("pods", "PodMetrics")],
         _ => &[
             ("virtualmachines", "VirtualMachine"),
             ("virtualmachines/start", "VirtualMachine"),
@@ -122,6 +128,7 @@ fn resources(group: &str) -> Resources {
 fn verbs(plural: &str) -> Value {
     match plural.split_once('/').map(|(_, it)| it) {
         None if plural == "uploadtokenrequests" => json!(["create"]),
+        None if plural == "pods" => json!(["get", "list"]),
         None => json!([]),
         Some(
             "console" | "vnc" | "vnc/screenshot" | "portforward" | "guestosinfo" | "userlist"

@@ -29,6 +29,7 @@ mod launch;
 mod log;
 mod machine;
 mod machine_status;
+mod metrics;
 mod migration;
 mod pod;
 mod proxy;

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use super::answer::{Answer, before, refusal};
 use super::sim::Sim;
 use super::subresource::may;
-use super::{discovery, forward, log, subresource, upload};
+use super::{discovery, forward, log, metrics, subresource, upload};
 use crate::body::Reply;
 use crate::rule::Action;
 
@@ -106,6 +106,9 @@ async fn route(
         }
         ["apis", "upload.cdi.kubevirt.io", rest @ ..] => {
             upload::request_token(sim, request, rest, action).await
+        }
+        ["apis", metrics::GROUP, rest @ ..] if sim.metrics => {
+            metrics::answer(sim, request, rest, action).await
         }
         ["api", "v1", "namespaces", space, "pods", pod, "log"] => {
             log::answer(sim, request, space, pod, action).await

@@ -85,6 +85,7 @@ async fn simulate(
         tokens: Default::default(),
         ingress: ingress_at.to_string(),
         agentless: args.no_agent.iter().cloned().collect(),
+        metrics: args.metrics,
         swap: ground.token.map(|theirs| (TOKEN.to_owned(), theirs)),
         halted: Mutex::new(HashSet::new()),
         guests: Mutex::default(),

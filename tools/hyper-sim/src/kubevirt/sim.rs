@@ -43,6 +43,8 @@ pub struct Sim {
     pub ingress: String,
     /// Machines without a guest agent.
     pub agentless: HashSet<String>,
+    /// Whether there is a metrics server.
+    pub metrics: bool,
     /// The token that clients of an attached cluster use, and what stands for it there.
     pub swap: Option<(String, Option<String>)>,
     /// Machines that someone has stopped without changing how they are to run.

@@ -78,7 +78,7 @@ fn flag_kubeconfig_stands_in_front_of_a_cluster() {
 }
 
 #[test]
-fn flag_name_and_flag_kubevirt_version_and_flag_vm_and_flag_vms_and_flag_running_and_flag_no_agent_and_flag_fault_make_a_cluster()
+fn flag_name_and_flag_kubevirt_version_and_flag_vm_and_flag_vms_and_flag_running_and_flag_no_agent_and_flag_metrics_and_flag_fault_make_a_cluster()
  {
     let folder = tempfile::tempdir().unwrap();
     let disks =
@@ -112,6 +112,7 @@ fn flag_name_and_flag_kubevirt_version_and_flag_vm_and_flag_vms_and_flag_running
         "db01",
         "--no-agent",
         "db01",
+        "--metrics",
         "--vms",
         "120",
         "--fault",
@@ -132,6 +133,12 @@ fn flag_name_and_flag_kubevirt_version_and_flag_vm_and_flag_vms_and_flag_running
     ] {
         assert_eq!(versions.lines().any(|line| line == version), there, "{version}: {versions}");
     }
+    wait_for("the metrics of db01", || {
+        let top = cluster.try_kubectl(&["top", "pod", "--no-headers"], None);
+        let top = String::from_utf8_lossy(&top.stdout).into_owned();
+        let words: Vec<_> = top.split_whitespace().collect();
+        matches!(words[..], [pod, cpu, _] if pod.starts_with("virt-launcher-db01-") && cpu != "0m")
+    });
     let table = cluster.kubectl(&["get", "vm", "-A", "--no-headers"]);
     assert_eq!(table.lines().count(), 122, "{table}");
     let is = |name: &str, status: &str| {
