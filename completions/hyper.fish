@@ -34,6 +34,7 @@ complete -c hyper -n "__fish_hyper_needs_command" -f -a "help" -d 'Show the manu
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "clone" -d 'Make virtual machines of virtual machines'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "console" -d 'Reach the serial line and the screen of virtual machines'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "context" -d 'Manage the contexts that name platforms and folders'
+complete -c hyper -n "__fish_hyper_needs_command" -f -a "events" -d 'Show and follow what happened to virtual machines'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "export" -d 'Export virtual machines to disk images and packages'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "history" -d 'Show and clean up after earlier runs'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "image" -d 'Convert, inspect, verify and compare disk images'
@@ -243,6 +244,49 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper -n "__fish_hyper_using_subcommand context; and __fish_seen_subcommand_from capabilities" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -l since -d 'Show events since: a time ago (1h, 7d), a date, or RFC 3339; without it of the last hour, and with --follow only those that come' -r
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -l types -d 'Show only events of these types, such as VmPowered* or FailedScheduling' -r
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -l severity -d 'Show only events that are so bad: info, user, warning or error' -r
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -l user -d 'Show only what these users did, on a platform that knows' -r
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -l delay -d 'Hold events back for so long to put those of several contexts in order' -r
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -l cursor -d 'Begin behind the last event that --save-cursor noted in this file' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -l save-cursor -d 'Note the last event that was shown in this file, again and again' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -l follow -d 'Go on with what happens from now on'
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand events; and not __fish_seen_subcommand_from alarms" -a "alarms" -d 'Show which alarms are triggered now'
+complete -c hyper -n "__fish_hyper_using_subcommand events; and __fish_seen_subcommand_from alarms" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand events; and __fish_seen_subcommand_from alarms" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand events; and __fish_seen_subcommand_from alarms" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand events; and __fish_seen_subcommand_from alarms" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand events; and __fish_seen_subcommand_from alarms" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand events; and __fish_seen_subcommand_from alarms" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand events; and __fish_seen_subcommand_from alarms" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand events; and __fish_seen_subcommand_from alarms" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand events; and __fish_seen_subcommand_from alarms" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand export" -l vm-file -d 'Read further references from this file, one a line; # starts a comment' -r -F
 complete -c hyper -n "__fish_hyper_using_subcommand export" -s f -l format -d 'Write this format: qcow2, raw, vmdk, vhd, vhdx, vdi, ova or ovf' -r
 complete -c hyper -n "__fish_hyper_using_subcommand export" -l to -d 'Write to this folder, to this file, or - for standard output' -r -F

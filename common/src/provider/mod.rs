@@ -14,11 +14,15 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+pub use self::facets::alarms::{Alarm, Alarms};
 pub use self::facets::cloning::{CloneJob, Cloning, NewClone, Place, Planned, Step};
 pub use self::facets::console::{Console, LogFrom};
 pub use self::facets::create::{
     Answer, Content, Create, Deed, Described, Made, Making, NewDisk, NewVm, Sending, Upload,
     UploadProxy,
+};
+pub use self::facets::events::{
+    EventFilter, EventQuery, Events, Gap, GapReason, Pattern, Severity, Told, VmEvent,
 };
 pub use self::facets::export::{
     ByteStream, DiskInfo, End, Export, ExportOptions, ExportSource, ExtentStream, Ledger, Moment,
@@ -69,6 +73,12 @@ pub trait Provider: Debug + Send + Sync {
 
     /// Following VMs as they change.
     fn feed(&self) -> Option<&dyn Feed>;
+
+    /// Telling what happened.
+    fn events(&self) -> Option<&dyn Events>;
+
+    /// Telling what the alarm is raised about.
+    fn alarms(&self) -> Option<&dyn Alarms>;
 
     /// Switching VMs on and off, restarting and pausing them.
     fn power(&self) -> Option<&dyn Power>;

@@ -2,10 +2,11 @@
 //! help of each tool and the man pages take their words from here.
 
 /// A tool's name, as a program, and its summary: imperative, without a full stop.
-pub const TOOLS: [(&str, &str); 11] = [
+pub const TOOLS: [(&str, &str); 12] = [
     ("hyper-clone", "Make virtual machines of virtual machines"),
     ("hyper-console", "Reach the serial line and the screen of virtual machines"),
     ("hyper-context", "Manage the contexts that name platforms and folders"),
+    ("hyper-events", "Show and follow what happened to virtual machines"),
     ("hyper-export", "Export virtual machines to disk images and packages"),
     ("hyper-history", "Show and clean up after earlier runs"),
     ("hyper-image", "Convert, inspect, verify and compare disk images"),

@@ -55,6 +55,7 @@ fn commands() -> Vec<(&'static str, clap::Command)> {
         ("hyper-clone", hyper_clone::command()),
         ("hyper-console", hyper_console::command()),
         ("hyper-context", hyper_context::command()),
+        ("hyper-events", hyper_events::command()),
         ("hyper-export", hyper_export::command()),
         ("hyper-history", hyper_history::command()),
         ("hyper-image", hyper_image::command()),

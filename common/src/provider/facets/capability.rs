@@ -28,6 +28,16 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
             available: provider.feed().is_some(),
         },
         Capability {
+            facet: "events",
+            summary: "Tell what happened to machines, and follow it",
+            available: provider.events().is_some(),
+        },
+        Capability {
+            facet: "alarms",
+            summary: "Tell which alarms are triggered",
+            available: provider.alarms().is_some(),
+        },
+        Capability {
             facet: "power",
             summary: "Switch machines on and off, restart and pause them",
             available: provider.power().is_some(),

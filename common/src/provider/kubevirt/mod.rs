@@ -12,6 +12,8 @@ mod create;
 mod describe;
 mod discovery;
 mod error;
+mod event;
+mod events;
 mod export;
 mod feed;
 mod gunzip;
@@ -48,8 +50,8 @@ use futures::stream::BoxStream;
 pub use self::client::{Client, Place};
 pub use self::discovery::Resource;
 use super::{
-    Cloning, Console, Create, Export, Feed, Lifecycle, Metrics, Migrate, Power, Provider, Reclaim,
-    Resize, ServerInfo, Snapshots,
+    Alarms, Cloning, Console, Create, Events, Export, Feed, Lifecycle, Metrics, Migrate, Power,
+    Provider, Reclaim, Resize, ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -124,6 +126,14 @@ impl Provider for Kubevirt {
 
     fn feed(&self) -> Option<&dyn Feed> {
         Some(self)
+    }
+
+    fn events(&self) -> Option<&dyn Events> {
+        Some(self)
+    }
+
+    fn alarms(&self) -> Option<&dyn Alarms> {
+        None
     }
 
     fn power(&self) -> Option<&dyn Power> {

@@ -9,8 +9,8 @@ use super::wire::VirtualMachine;
 use crate::error::{Error, Result};
 use crate::vm::VmId;
 
-/// The machine that a reference names; it is there.
-pub async fn resolve(kubevirt: &Kubevirt, reference: &str) -> Result<VmId> {
+/// Namespace and name of the machine that a reference names, whether it is there or not.
+pub fn place_of<'r>(kubevirt: &'r Kubevirt, reference: &'r str) -> Result<(&'r str, &'r str)> {
     let path = reference.strip_prefix('@').unwrap_or(reference);
     let (namespace, name) = path.split_once('/').unwrap_or((&kubevirt.namespace, path));
     if name.is_empty() || name.contains('/') || namespace.is_empty() {
@@ -18,6 +18,12 @@ pub async fn resolve(kubevirt: &Kubevirt, reference: &str) -> Result<VmId> {
             .with_subject(reference)
             .with_hint("write NAME or NAMESPACE/NAME"));
     }
+    Ok((namespace, name))
+}
+
+/// The machine that a reference names; it is there.
+pub async fn resolve(kubevirt: &Kubevirt, reference: &str) -> Result<VmId> {
+    let (namespace, name) = place_of(kubevirt, reference)?;
     let client = kubevirt.client();
     let resource = client.resource(KUBEVIRT, MACHINES).await?;
     let place = Place { resource, namespace: Some(namespace) };

@@ -96,15 +96,30 @@ pub fn watch<T>(client: Client, what: Watched) -> BoxStream<'static, Result<Step
 where
     T: DeserializeOwned + Send + 'static,
 {
+    watch_from(client, what, None)
+}
+
+/// The same; with a version of the server's state it begins with what changed since, and with a
+/// list only where the server has forgotten that.
+pub fn watch_from<T>(
+    client: Client,
+    what: Watched,
+    mut from: Option<String>,
+) -> BoxStream<'static, Result<Step<T>>>
+where
+    T: DeserializeOwned + Send + 'static,
+{
     try_stream! {
         let mut patience = Patience::default();
         let mut listed = false;
         loop {
             // The list: its first page says from where the watch goes on.
-            let mut version = String::new();
+            let mut version = from.take().unwrap_or_default();
+            let resumed = !version.is_empty();
             let mut next = String::new();
             let mut begun = false;
-            loop {
+            let mut listing = !resumed;
+            while listing {
                 let page: Page<T> = match client.page(what.place(), &what.query, &next).await {
                     Ok(page) => page,
                     // A page that came too late: the list begins anew.
@@ -128,22 +143,23 @@ where
                     yield Step::Listed(object);
                 }
                 next = page.metadata.next;
-                if next.is_empty() {
-                    break;
-                }
+                listing = !next.is_empty();
             }
-            listed = true;
-            yield Step::Synced;
+            if !resumed {
+                listed = true;
+                yield Step::Synced;
+            }
             // The watch, taken up again as often as it ends.
             loop {
                 let mut lines = match open(&client, &what.path(&version)).await {
                     Ok(lines) => lines,
                     Err(error) if is_forgotten(&error) => break,
                     Err(error) => {
-                        patience.bear(error, true).await?;
+                        patience.bear(error, listed).await?;
                         continue;
                     }
                 };
+                listed = true;
                 let end = loop {
                     let line = match lines.next().await {
                         Ok(Some(line)) => line,

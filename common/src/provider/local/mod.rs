@@ -29,8 +29,8 @@ pub use self::folder::{Folder, OpenedFiles};
 pub use self::image::{LocalImage, format_of, open_image};
 use self::locate::Place;
 use super::{
-    Cloning, Console, Create, Export, Feed, Lifecycle, Metrics, Migrate, Power, Provider, Reclaim,
-    Resize, ServerInfo, Snapshots,
+    Alarms, Cloning, Console, Create, Events, Export, Feed, Lifecycle, Metrics, Migrate, Power,
+    Provider, Reclaim, Resize, ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -110,6 +110,14 @@ impl Provider for Local {
     }
 
     fn feed(&self) -> Option<&dyn Feed> {
+        None
+    }
+
+    fn events(&self) -> Option<&dyn Events> {
+        None
+    }
+
+    fn alarms(&self) -> Option<&dyn Alarms> {
         None
     }
 

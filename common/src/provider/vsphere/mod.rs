@@ -42,8 +42,8 @@ pub use self::fault::{Fault, fault_of};
 pub use self::property::{Object, Properties};
 pub use self::soap::{Body, MoRef, Reply, Value, parse};
 use super::{
-    Cloning, Console, Create, Export, Feed, Lifecycle, Metrics, Migrate, Power, Provider, Reclaim,
-    Resize, ServerInfo, Snapshots,
+    Alarms, Cloning, Console, Create, Events, Export, Feed, Lifecycle, Metrics, Migrate, Power,
+    Provider, Reclaim, Resize, ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -123,6 +123,14 @@ impl Provider for Vsphere {
     }
 
     fn feed(&self) -> Option<&dyn Feed> {
+        None
+    }
+
+    fn events(&self) -> Option<&dyn Events> {
+        None
+    }
+
+    fn alarms(&self) -> Option<&dyn Alarms> {
         None
     }
 
