@@ -189,8 +189,7 @@ _hyper() {
 
     case "${cmd}" in
         hyper)
-            opts="-h -V --list --exec-path --help --version completion help clone console context export history image metrics sim snapshot vm watch"
-            opts="-h -V --list --exec-path --help --version completion help clone console context events export history image sim snapshot vm watch"
+            opts="-h -V --list --exec-path --help --version completion help clone console context events export history image metrics sim snapshot vm watch"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
