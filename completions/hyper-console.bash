@@ -23,6 +23,12 @@ _hyper__console() {
             hyper__console,send-key)
                 cmd="hyper__console__subcmd__send__subcmd__key"
                 ;;
+            hyper__console,serial)
+                cmd="hyper__console__subcmd__serial"
+                ;;
+            hyper__console,sessions)
+                cmd="hyper__console__subcmd__sessions"
+                ;;
             hyper__console,vnc)
                 cmd="hyper__console__subcmd__vnc"
                 ;;
@@ -33,7 +39,7 @@ _hyper__console() {
 
     case "${cmd}" in
         hyper__console)
-            opts="-c -n -q -v -h -V --expect --send --record --overwrite --log --follow --context --namespace --kubeconfig --timeout --quiet --verbose --help --version vnc screenshot send-key"
+            opts="-c -n -q -v -h -V --expect --send --record --overwrite --log --follow --resize --context --namespace --kubeconfig --timeout --quiet --verbose --help --version serial sessions vnc screenshot send-key"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -178,14 +184,90 @@ _hyper__console() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        hyper__subcmd__console__subcmd__serial)
+            opts="-c -n -q -v -h --expect --send --record --overwrite --log --follow --resize --context --namespace --kubeconfig --timeout --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --expect)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --send)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --record)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubeconfig)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hyper__subcmd__console__subcmd__sessions)
+            opts="-o -q -v -h --output --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         hyper__subcmd__console__subcmd__vnc)
-            opts="-c -n -o -q -v -h --listen --preserve-session --context --namespace --kubeconfig --timeout --output --quiet --verbose --help"
+            opts="-c -n -o -q -v -h --listen --preserve-session --share --browser --novnc --context --namespace --kubeconfig --timeout --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --novnc)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

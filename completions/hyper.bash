@@ -65,6 +65,12 @@ _hyper() {
             hyper__subcmd__console,send-key)
                 cmd="hyper__subcmd__console__subcmd__send__subcmd__key"
                 ;;
+            hyper__subcmd__console,serial)
+                cmd="hyper__subcmd__console__subcmd__serial"
+                ;;
+            hyper__subcmd__console,sessions)
+                cmd="hyper__subcmd__console__subcmd__sessions"
+                ;;
             hyper__subcmd__console,vnc)
                 cmd="hyper__subcmd__console__subcmd__vnc"
                 ;;
@@ -299,7 +305,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__console)
-            opts="-c -n -q -v -h -V --expect --send --record --overwrite --log --follow --context --namespace --kubeconfig --timeout --quiet --verbose --help --version vnc screenshot send-key"
+            opts="-c -n -q -v -h -V --expect --send --record --overwrite --log --follow --resize --context --namespace --kubeconfig --timeout --quiet --verbose --help --version serial sessions vnc screenshot send-key"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -444,14 +450,90 @@ _hyper() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        hyper__subcmd__console__subcmd__serial)
+            opts="-c -n -q -v -h --expect --send --record --overwrite --log --follow --resize --context --namespace --kubeconfig --timeout --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --expect)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --send)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --record)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubeconfig)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hyper__subcmd__console__subcmd__sessions)
+            opts="-o -q -v -h --output --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         hyper__subcmd__console__subcmd__vnc)
-            opts="-c -n -o -q -v -h --listen --preserve-session --context --namespace --kubeconfig --timeout --output --quiet --verbose --help"
+            opts="-c -n -o -q -v -h --listen --preserve-session --share --browser --novnc --context --namespace --kubeconfig --timeout --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --novnc)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -78,24 +78,53 @@ complete -c hyper -n "__fish_hyper_using_subcommand clone" -s q -l quiet -d 'Lea
 complete -c hyper -n "__fish_hyper_using_subcommand clone" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand clone" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand clone" -s V -l version -d 'Print version'
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l expect -d 'Wait until the machine writes this; \\r, \\n, \\t, \\\\ and \\xNN are known' -r
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l send -d 'Type this, such as \'root\\r\'; with --expect in the order in which they stand, and then leave' -r
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l record -d 'Record what the machine writes in this file (asciicast v2)' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -s c -l context -d 'Look in this context for machines that are named without one' -r
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -s n -l namespace -d 'Look in this namespace of a cluster' -r
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l overwrite -d 'Replace the file of the recording'
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l log -d 'Print what the machine wrote since it started, and leave the line to whoever has it'
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -l follow -d 'Go on with what it writes from now on'
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -s V -l version -d 'Print version'
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -a "vnc" -d 'Let VNC viewers see the screen, through an address of this machine'
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -a "screenshot" -d 'Take a picture of the screen'
-complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from vnc screenshot send-key" -a "send-key" -d 'Press keys'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -l expect -d 'Wait until the machine writes this; \\r, \\n, \\t, \\\\ and \\xNN are known' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -l send -d 'Type this, such as \'root\\r\'; with --expect in the order in which they stand, and then leave' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -l record -d 'Record what the machine writes in this file (asciicast v2)' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -l overwrite -d 'Replace the file of the recording'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -l log -d 'Print what the machine wrote since it started, and leave the line to whoever has it'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -l follow -d 'Go on with what it writes from now on'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -l resize -d 'Tell the machine when the size of the terminal changes, by typing stty: for a shell at its prompt'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -a "serial" -d 'Sit down at the serial line, as without a verb'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -a "sessions" -d 'Show which consoles are open'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -a "vnc" -d 'Let VNC viewers see the screen, through an address of this machine'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -a "screenshot" -d 'Take a picture of the screen'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and not __fish_seen_subcommand_from serial sessions vnc screenshot send-key" -a "send-key" -d 'Press keys'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from serial" -l expect -d 'Wait until the machine writes this; \\r, \\n, \\t, \\\\ and \\xNN are known' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from serial" -l send -d 'Type this, such as \'root\\r\'; with --expect in the order in which they stand, and then leave' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from serial" -l record -d 'Record what the machine writes in this file (asciicast v2)' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from serial" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from serial" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from serial" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from serial" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from serial" -l overwrite -d 'Replace the file of the recording'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from serial" -l log -d 'Print what the machine wrote since it started, and leave the line to whoever has it'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from serial" -l follow -d 'Go on with what it writes from now on'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from serial" -l resize -d 'Tell the machine when the size of the terminal changes, by typing stty: for a shell at its prompt'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from serial" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from serial" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from serial" -s h -l help -d 'Print help'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from sessions" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from sessions" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from sessions" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from sessions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -l listen -d 'Listen on this address; port 0 is any that is free' -r
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -l novnc -d 'Find noVNC in this folder' -r -F
 complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
@@ -109,6 +138,8 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -l preserve-session -d 'Refuse a viewer while another one is connected, instead of ending that one'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -l share -d 'Let any number of viewers see the screen at once'
+complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -l browser -d 'Serve a page for browsers, with the screen and the serial line, instead of VNC'
 complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand console; and __fish_seen_subcommand_from vnc" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -28,10 +28,17 @@ pub struct ConsoleArgs {
 /// What else to do with a console.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Sit down at the serial line, as without a verb
+    Serial(SerialArgs),
+    /// Show which consoles are open
+    ///
+    /// These are the ones that hyper holds for this user on this machine.
+    Sessions(SessionsArgs),
     /// Let VNC viewers see the screen, through an address of this machine
     ///
     /// Each viewer that connects gets a connection to the screen of its own. How many there may be
-    /// at once is up to the platform: on KubeVirt the last one wins.
+    /// at once is up to the platform: on KubeVirt the last one wins. With --share all viewers see
+    /// one connection, which is made again when it breaks while they stay.
     Vnc(VncArgs),
     /// Take a picture of the screen
     Screenshot(ScreenshotArgs),
@@ -65,10 +72,24 @@ pub struct SerialArgs {
     #[arg(long, requires = "log")]
     pub follow: bool,
 
+    /// Tell the machine when the size of the terminal changes, by typing stty: for a shell at its
+    /// prompt
+    #[arg(long, conflicts_with_all = ["log", "expect", "send"])]
+    pub resize: bool,
+
     #[command(flatten)]
     pub context: ReferenceFlags,
     #[command(flatten)]
     pub timeout: TimeoutFlags,
+    #[command(flatten)]
+    pub talk: TalkFlags,
+}
+
+/// The arguments of `sessions`.
+#[derive(Debug, Args)]
+pub struct SessionsArgs {
+    #[command(flatten)]
+    pub output: OutputFlags,
     #[command(flatten)]
     pub talk: TalkFlags,
 }
@@ -87,6 +108,21 @@ pub struct VncArgs {
     /// Refuse a viewer while another one is connected, instead of ending that one
     #[arg(long)]
     pub preserve_session: bool,
+
+    /// Let any number of viewers see the screen at once
+    #[arg(long)]
+    pub share: bool,
+
+    /// Serve a page for browsers, with the screen and the serial line, instead of VNC
+    ///
+    /// Its address holds a secret word: whoever has it can use the machine's screen, keyboard and
+    /// serial line. The screen is shown by noVNC, which has to be installed.
+    #[arg(long)]
+    pub browser: bool,
+
+    /// Find noVNC in this folder
+    #[arg(long, value_name = "DIR", default_value = "/usr/share/novnc", requires = "browser")]
+    pub novnc: PathBuf,
 
     #[command(flatten)]
     pub context: ReferenceFlags,
@@ -149,6 +185,8 @@ impl ConsoleArgs {
     pub fn reference(&self) -> Option<&str> {
         match &self.verb {
             None => self.serial.vm.as_deref(),
+            Some(Verb::Serial(args)) => args.vm.as_deref(),
+            Some(Verb::Sessions(_)) => None,
             Some(Verb::Vnc(args)) => Some(&args.vm),
             Some(Verb::Screenshot(args)) => Some(&args.vm),
             Some(Verb::SendKey(args)) => Some(&args.vm),

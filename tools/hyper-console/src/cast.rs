@@ -66,6 +66,15 @@ impl Cast {
         self.file.flush().map_err(|error| Error::io("write the recording", error))
     }
 
+    /// Adds that the terminal has another size now.
+    ///
+    /// # Errors
+    /// As [`Cast::add`].
+    pub fn resize(&mut self, (columns, rows): (u16, u16)) -> Result<()> {
+        let time = self.begun.elapsed().as_secs_f64();
+        self.line(&json!([time, "r", format!("{columns}x{rows}")]))
+    }
+
     fn line(&mut self, value: &serde_json::Value) -> Result<()> {
         writeln!(self.file, "{value}").map_err(|error| Error::io("write the recording", error))
     }

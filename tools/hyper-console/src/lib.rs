@@ -2,8 +2,11 @@
 
 mod args;
 mod cast;
+mod frame;
 mod keys;
+mod onlooker;
 mod png;
+mod reach;
 mod record;
 mod request;
 mod rfb;
@@ -11,8 +14,13 @@ mod run;
 mod screen;
 mod script;
 mod serial;
+mod sessions;
+mod share;
+mod socket;
+mod tabs;
 mod terminal;
 mod viewer;
+mod web;
 
 use hyper_common::config::Config;
 use hyper_common::error::Result;
@@ -41,6 +49,11 @@ impl Tool for Console {
             what: "Let a VNC viewer on this machine see the screen",
             line: "hyper console vnc web01 --listen 127.0.0.1:5901",
         },
+        Example {
+            what: "Show the screen and the serial line in a browser",
+            line: "hyper console vnc web01 --browser",
+        },
+        Example { what: "Show which consoles are open", line: "hyper console sessions" },
         Example {
             what: "Take a picture of the screen",
             line: "hyper console screenshot web01 --to web01.png",

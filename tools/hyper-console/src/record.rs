@@ -1,7 +1,8 @@
 //! What is printed.
 
 use hyper_common::output::{Cell, Column, Record};
-use serde::Serialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Where a screen can be seen.
 #[derive(Debug, Serialize)]
@@ -11,7 +12,9 @@ pub struct ViewerRow {
     /// Its context.
     pub context: String,
     /// Address and port for a VNC viewer.
-    pub address: String,
+    pub address: Option<String>,
+    /// The page for a browser.
+    pub url: Option<String>,
 }
 
 impl Record for ViewerRow {
@@ -21,14 +24,20 @@ impl Record for ViewerRow {
         Column::text("vm", "VM").width(24),
         Column::text("context", "CONTEXT").width(12),
         Column::text("address", "ADDRESS").width(21),
+        Column::text("url", "URL"),
     ];
 
     fn cells(&self) -> Vec<Cell> {
-        vec![Cell::text(&self.vm), Cell::text(&self.context), Cell::text(&self.address)]
+        vec![
+            Cell::text(&self.vm),
+            Cell::text(&self.context),
+            self.address.clone().map_or(Cell::Empty, Cell::Text),
+            self.url.clone().map_or(Cell::Empty, Cell::Text),
+        ]
     }
 
     fn name(&self) -> String {
-        self.address.clone()
+        self.url.clone().or_else(|| self.address.clone()).unwrap_or_default()
     }
 }
 
@@ -107,5 +116,75 @@ impl Record for KeyRow {
 
     fn name(&self) -> String {
         self.vm.clone()
+    }
+}
+
+/// What is known of a connection to a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// Nobody looks at present.
+    Waiting,
+    /// Somebody does.
+    Connected,
+    /// The connection to the machine broke and is made again.
+    Reconnecting,
+}
+
+/// A console that is open.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// The machine.
+    pub vm: String,
+    /// Its context.
+    pub context: String,
+    /// `serial`, `log`, `vnc` or `browser`.
+    pub kind: String,
+    /// The process that holds it.
+    pub pid: u32,
+    /// When it was opened.
+    pub since: Timestamp,
+    /// Where viewers reach it on this machine.
+    pub address: Option<String>,
+    /// How many are connected.
+    pub viewers: u32,
+    /// What is known of the connection to the machine.
+    pub state: SessionState,
+}
+
+impl Record for SessionRow {
+    const SCHEMA: &'static str = "hyper.console_session/v1";
+
+    const COLUMNS: &'static [Column] = &[
+        Column::text("vm", "VM"),
+        Column::text("context", "CONTEXT"),
+        Column::text("kind", "KIND"),
+        Column::number("pid", "PID"),
+        Column::text("since", "SINCE"),
+        Column::text("address", "ADDRESS"),
+        Column::number("viewers", "VIEWERS"),
+        Column::text("state", "STATE"),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        let state = match self.state {
+            SessionState::Waiting => "waiting",
+            SessionState::Connected => "connected",
+            SessionState::Reconnecting => "reconnecting",
+        };
+        vec![
+            Cell::text(&self.vm),
+            Cell::text(&self.context),
+            Cell::text(&self.kind),
+            self.pid.into(),
+            Cell::Time(self.since),
+            self.address.clone().map_or(Cell::Empty, Cell::Text),
+            self.viewers.into(),
+            state.into(),
+        ]
+    }
+
+    fn name(&self) -> String {
+        format!("{}:{}", self.context, self.vm)
     }
 }

@@ -14,7 +14,17 @@ use crate::script::Script;
 
 /// A checked request.
 #[derive(Debug, Serialize)]
-pub struct Request {
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Which consoles are open.
+    Sessions,
+    /// Something of a machine.
+    Machine(MachineRequest),
+}
+
+/// What is wanted of which machine.
+#[derive(Debug, Serialize)]
+pub struct MachineRequest {
     /// The context.
     pub context: String,
     /// The machine, without its context.
@@ -23,29 +33,43 @@ pub struct Request {
     pub what: What,
 }
 
+/// A session on the serial line.
+#[derive(Debug, Serialize)]
+pub struct Serial {
+    /// What to say there; a person does where this is empty.
+    pub script: Script,
+    /// The file of the recording, and whether it may be replaced.
+    pub record: Option<(PathBuf, bool)>,
+    /// Whether changes of the terminal's size are typed there.
+    pub resize: bool,
+}
+
+/// A screen for viewers.
+#[derive(Debug, Clone, Serialize)]
+pub struct Vnc {
+    /// Where they come.
+    pub listen: SocketAddr,
+    /// Whether the one that is there stays.
+    pub preserve: bool,
+    /// Whether all see one connection.
+    pub share: bool,
+    /// The folder of noVNC, where they are browsers.
+    pub browser: Option<PathBuf>,
+}
+
 /// What is wanted of a machine.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     /// Its serial line.
-    Serial {
-        /// What to say there; a person does where this is empty.
-        script: Script,
-        /// The file of the recording, and whether it may be replaced.
-        record: Option<(PathBuf, bool)>,
-    },
+    Serial(Serial),
     /// What it wrote there.
     Log {
         /// Whether also what it writes from now on.
         follow: bool,
     },
     /// Its screen, for viewers.
-    Vnc {
-        /// Where they come.
-        listen: SocketAddr,
-        /// Whether the one that is there stays.
-        preserve: bool,
-    },
+    Vnc(Vnc),
     /// A picture of it.
     Screenshot {
         /// The file.
@@ -63,30 +87,41 @@ impl Request {
     /// # Errors
     /// `NotFound` for a context that is not there.
     pub fn new(args: ConsoleArgs, config: &Config) -> Result<Self> {
-        match args.verb {
-            None => Self::of_serial(args.serial, config),
+        let machine = match args.verb {
+            None => MachineRequest::of_serial(args.serial, config),
+            Some(Verb::Sessions(_)) => return Ok(Self::Sessions),
+            Some(Verb::Serial(args)) => MachineRequest::of_serial(args, config),
             Some(Verb::Vnc(args)) => {
-                let what = What::Vnc { listen: args.listen, preserve: args.preserve_session };
-                Self::of(&args.vm, &args.context, what, config)
+                let what = What::Vnc(Vnc {
+                    listen: args.listen,
+                    preserve: args.preserve_session,
+                    share: args.share,
+                    browser: args.browser.then_some(args.novnc),
+                });
+                MachineRequest::of(&args.vm, &args.context, what, config)
             }
             Some(Verb::Screenshot(args)) => {
                 let what = What::Screenshot { to: args.to, overwrite: args.overwrite };
-                Self::of(&args.vm, &args.context, what, config)
+                MachineRequest::of(&args.vm, &args.context, what, config)
             }
             Some(Verb::SendKey(args)) => {
-                Self::of(&args.vm, &args.context, What::Keys(args.keys), config)
+                MachineRequest::of(&args.vm, &args.context, What::Keys(args.keys), config)
             }
-        }
+        };
+        machine.map(Self::Machine)
     }
+}
 
+impl MachineRequest {
     fn of_serial(args: SerialArgs, config: &Config) -> Result<Self> {
         let vm = args.vm.ok_or_else(|| Error::usage("which machine is meant?"))?;
         let what = match args.log {
             true => What::Log { follow: args.follow },
-            false => What::Serial {
+            false => What::Serial(Serial {
                 script: args.script,
                 record: args.record.map(|path| (path, args.overwrite)),
-            },
+                resize: args.resize,
+            }),
         };
         Self::of(&vm, &args.context, what, config)
     }

@@ -1,4 +1,4 @@
-//! A client of the protocol of VNC (RFC 6143), as far as one picture and a few keys need it.
+//! A client of the protocol of VNC (RFC 6143), as far as pictures and keys need it.
 
 use bytes::{Buf, Bytes, BytesMut};
 use hyper_common::error::{Error, ErrorKind, Result};
@@ -6,6 +6,20 @@ use hyper_common::net::{Line, LineReader, LineWriter};
 
 /// Most pixels of a screen: four times those of an 8K one.
 const MOST: usize = 1 << 27;
+
+/// Most bytes of a text that is copied.
+const LONGEST: u32 = 1 << 20;
+
+/// What a server says.
+#[derive(Debug)]
+pub enum Message {
+    /// So many rectangles follow.
+    Update(u16),
+    /// It rings.
+    Bell,
+    /// Somebody copied this text there (Latin-1).
+    Text(Bytes),
+}
 
 /// A client that is connected.
 pub struct Rfb {
@@ -18,7 +32,8 @@ pub struct Rfb {
     pub height: u16,
 }
 
-fn wrong(words: impl Into<String>) -> Error {
+/// The error of a server that does not keep to the protocol.
+pub fn wrong(words: impl Into<String>) -> Error {
     Error::new(ErrorKind::Protocol, words)
 }
 
@@ -91,13 +106,10 @@ impl Rfb {
     /// # Errors
     /// As [`Rfb::open`].
     pub async fn picture(&mut self) -> Result<Vec<u8>> {
-        // 32 bits, little-endian: blue, green, red and nothing.
-        let format = [0, 0, 0, 0, 32, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0, 0, 0, 0];
-        self.send(&format).await?;
         // Only pixels as they are, and word of a new size, as which nothing else is told.
-        self.send(&[2, 0, 0, 1, 0, 0, 0, 0]).await?;
+        self.prepare(&[0]).await?;
         let (width, height) = (usize::from(self.width), usize::from(self.height));
-        self.ask(self.width, self.height).await?;
+        self.ask_all(false).await?;
         let mut pixels = vec![0; width * height * 3];
         let mut missing = width * height;
         while missing > 0 {
@@ -120,21 +132,51 @@ impl Rfb {
         Ok(pixels)
     }
 
-    async fn ask(&mut self, width: u16, height: u16) -> Result<()> {
-        let mut message = vec![3, 0, 0, 0, 0, 0];
+    /// Asks for the whole screen, or for what changes of it.
+    ///
+    /// # Errors
+    /// As [`Rfb::open`].
+    pub async fn ask_all(&mut self, changes: bool) -> Result<()> {
+        self.request(changes, self.width, self.height).await
+    }
+
+    async fn request(&mut self, changes: bool, width: u16, height: u16) -> Result<()> {
+        let mut message = vec![3, u8::from(changes), 0, 0, 0, 0];
         message.extend(width.to_be_bytes());
         message.extend(height.to_be_bytes());
         self.send(&message).await
     }
 
-    /// Waits for an update; how many rectangles it has.
-    async fn update(&mut self) -> Result<u16> {
+    /// Says how pixels are wanted (32 bits, little-endian: blue, green, red and nothing), and in
+    /// which ways rectangles may come.
+    ///
+    /// # Errors
+    /// As [`Rfb::open`].
+    pub async fn prepare(&mut self, ways: &[i32]) -> Result<()> {
+        let format = [0, 0, 0, 0, 32, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0, 0, 0, 0];
+        self.send(&format).await?;
+        let mut message = vec![2, 0];
+        message.extend(u16::try_from(ways.len()).unwrap_or(0).to_be_bytes());
+        message.extend(ways.iter().flat_map(|way| way.to_be_bytes()));
+        self.send(&message).await
+    }
+
+    /// Where messages of others can go as they are.
+    pub fn writer(&self) -> LineWriter {
+        self.writer.clone()
+    }
+
+    /// The next message.
+    ///
+    /// # Errors
+    /// As [`Rfb::open`].
+    pub async fn message(&mut self) -> Result<Message> {
         loop {
             match self.take(1).await?[0] {
                 0 => {
                     let mut head = self.take(3).await?;
                     head.advance(1);
-                    return Ok(head.get_u16());
+                    return Ok(Message::Update(head.get_u16()));
                 }
                 1 => {
                     let mut head = self.take(5).await?;
@@ -142,24 +184,45 @@ impl Rfb {
                     let colours = head.get_u16();
                     self.skip(u32::from(colours) * 6).await?;
                 }
-                2 => {}
+                2 => return Ok(Message::Bell),
                 3 => {
                     let mut head = self.take(7).await?;
                     head.advance(3);
-                    let text = head.get_u32();
-                    self.skip(text).await?;
+                    let len = head.get_u32();
+                    // A negative number is an extension that nobody asked for.
+                    if len > LONGEST {
+                        return Err(wrong("the server copies more text than any"));
+                    }
+                    return self.take(len as usize).await.map(Message::Text);
                 }
                 other => return Err(wrong(format!("the server sends a message {other}"))),
             }
         }
     }
 
-    async fn rectangle(&mut self) -> Result<[usize; 4]> {
+    /// Waits for an update; how many rectangles it has.
+    async fn update(&mut self) -> Result<u16> {
+        loop {
+            if let Message::Update(count) = self.message().await? {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// The place of the next rectangle, and the way in which it comes.
+    ///
+    /// # Errors
+    /// As [`Rfb::open`].
+    pub async fn head(&mut self) -> Result<([u16; 4], i32)> {
         let mut head = self.take(12).await?;
-        let place = [(); 4].map(|()| usize::from(head.get_u16()));
-        match head.get_i32() {
-            0 => Ok(place),
-            other => {
+        let place = [(); 4].map(|()| head.get_u16());
+        Ok((place, head.get_i32()))
+    }
+
+    async fn rectangle(&mut self) -> Result<[usize; 4]> {
+        match self.head().await? {
+            (place, 0) => Ok(place.map(usize::from)),
+            (_, other) => {
                 Err(wrong(format!("the server paints in a way {other} that nobody asked for")))
             }
         }
@@ -185,8 +248,8 @@ impl Rfb {
     /// # Errors
     /// As [`Rfb::open`].
     pub async fn settle(&mut self) -> Result<()> {
-        self.send(&[2, 0, 0, 1, 0, 0, 0, 0]).await?;
-        self.ask(1, 1).await?;
+        self.prepare(&[0]).await?;
+        self.request(false, 1, 1).await?;
         self.update().await.map(drop)
     }
 
@@ -206,7 +269,11 @@ impl Rfb {
         }
     }
 
-    async fn take(&mut self, len: usize) -> Result<Bytes> {
+    /// The next bytes.
+    ///
+    /// # Errors
+    /// As [`Rfb::open`].
+    pub async fn take(&mut self, len: usize) -> Result<Bytes> {
         while self.have.len() < len {
             self.more().await?;
         }

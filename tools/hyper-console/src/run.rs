@@ -8,8 +8,8 @@ use hyper_common::provider::{Console, LogFrom, Provider, registry};
 use hyper_common::tool::Context;
 use hyper_common::vm::VmId;
 
-use crate::request::{Request, What};
-use crate::{screen, serial, viewer};
+use crate::request::{MachineRequest, Request, What};
+use crate::{screen, serial, sessions, viewer};
 
 /// A machine, and how it is reached.
 #[derive(Clone)]
@@ -45,6 +45,13 @@ fn console(provider: &dyn Provider) -> Result<&dyn Console> {
 /// # Errors
 /// The provider's; those of the terminal and of files.
 pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
+    match request {
+        Request::Sessions => cx.printer.all(&sessions::list()?),
+        Request::Machine(request) => of_machine(request, cx).await,
+    }
+}
+
+async fn of_machine(request: MachineRequest, cx: &mut Context) -> Result<()> {
     let provider = registry::open(&cx.config.context(&request.context)?)?;
     console(&*provider).map_err(|error| error.with_subject(request.context.clone()))?;
     let id = cx.cancel.unless_cancelled(provider.resolve(&request.vm)).await?;
@@ -56,11 +63,9 @@ pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
         name: request.vm.clone(),
     };
     let done = match &request.what {
-        What::Serial { script, record } => {
-            serial::run(&machine, script, record.as_ref(), &request, cx).await
-        }
+        What::Serial(own) => serial::run(&machine, own, &request, cx).await,
         What::Log { follow } => log(&machine, *follow, cx).await,
-        What::Vnc { listen, preserve } => viewer::serve(machine, *listen, *preserve, cx).await,
+        What::Vnc(own) => viewer::serve(machine, own, cx).await,
         What::Screenshot { to, overwrite } => screen::picture(&machine, to, *overwrite, cx).await,
         What::Keys(keys) => screen::press(&machine, keys, cx).await,
     };
@@ -71,6 +76,8 @@ async fn log(machine: &Machine, follow: bool, cx: &Context) -> Result<()> {
     let from = LogFrom { since: None, follow };
     let log = machine.console()?.log(&machine.id, from);
     let mut log = cx.cancel.unless_cancelled(log).await?;
+    let open = follow.then(|| Arc::new(sessions::Session::open("log", machine, None)));
+    let _viewer = open.as_ref().map(sessions::Session::viewer);
     while let Some(part) = cx.cancel.unless_cancelled(async { Ok(log.next().await) }).await? {
         if !serial::show(&part?)? {
             break;

@@ -2,35 +2,23 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use hyper_common::error::{Error, ErrorKind, Result, one_line};
 use hyper_common::fs::Target;
-use hyper_common::net::Line;
-use hyper_common::provider::LogFrom;
+use hyper_common::net::{Line, LineWriter};
 use hyper_common::tool::Context;
-use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::cast::Cast;
-use crate::request::Request;
+use crate::reach::{self, Fights, Heard};
+use crate::record::SessionState;
+use crate::request::{MachineRequest, Serial};
 use crate::run::Machine;
-use crate::script::{Script, Talk};
-use crate::terminal::{self, LEAVE, Terminal};
-
-/// A connection that lasts shorter than this was hardly one.
-const SHORT: Duration = Duration::from_secs(10);
-/// So many of these in a row, and somebody else wants the line as well.
-const FIGHTS: u32 = 4;
-/// First and longest wait before a connection is made again.
-const WAITS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-
-/// Bytes that are kept of what was heard, to know it again in a log.
-const SEEN: usize = 64 << 10;
-/// How much earlier a log's clock may be.
-const MARGIN: jiff::SignedDuration = jiff::SignedDuration::from_secs(5);
+use crate::script::Talk;
+use crate::sessions;
+use crate::terminal::{self, LEAVE, Sizes, Terminal};
 
 /// When it is first asked whether the machine still runs, and how often then.
 const LOOKS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(15));
@@ -52,9 +40,12 @@ struct Session<'s> {
     cast: Option<Cast>,
     /// What the script types next.
     typed: Vec<u8>,
-    /// The last of what was heard of the machine, and when that was.
-    seen: Vec<u8>,
-    heard: Timestamp,
+    heard: Heard,
+    /// Changes of the terminal's size, and whether the machine hears of them.
+    sizes: Option<Sizes>,
+    resize: bool,
+    /// What others see of this.
+    open: sessions::Session,
     cx: &'s Context,
 }
 
@@ -65,11 +56,11 @@ struct Session<'s> {
 /// somebody else takes the line again and again.
 pub async fn run(
     machine: &Machine,
-    script: &Script,
-    record: Option<&(PathBuf, bool)>,
-    request: &Request,
+    serial: &Serial,
+    request: &MachineRequest,
     cx: &Context,
 ) -> Result<()> {
+    let record = serial.record.as_ref();
     let line = cx.cancel.unless_cancelled(machine.console()?.serial(&machine.id)).await?;
     let journal = match record {
         Some((path, _)) => {
@@ -83,7 +74,7 @@ pub async fn run(
         |(path, overwrite): &(PathBuf, bool)| Cast::begin(path, *overwrite, terminal::size());
     let cast = record.map(begun).transpose();
     let outcome = match cast {
-        Ok(cast) => attend(machine, line, script, cast, record, cx).await,
+        Ok(cast) => attend(machine, line, serial, cast, cx).await,
         Err(error) => Err(error),
     };
     if let (Some(run), Some((path, _))) = (journal, record) {
@@ -96,19 +87,21 @@ pub async fn run(
 async fn attend(
     machine: &Machine,
     line: Line,
-    script: &Script,
+    Serial { script, record, resize }: &Serial,
     cast: Option<Cast>,
-    record: Option<&(PathBuf, bool)>,
     cx: &Context,
 ) -> Result<()> {
+    let resize = *resize;
     let mut talk = (!script.0.is_empty()).then(|| Talk::new(script));
     let typed = talk.as_mut().map(|talk| talk.hear(b"").to_vec()).unwrap_or_default();
     let (terminal, keys) = match &talk {
         Some(_) => (None, None),
         None => (Terminal::take()?, Some(terminal::input()?)),
     };
-    let (seen, heard) = (Vec::new(), Timestamp::now());
-    let mut session = Session { talk, terminal, keys, cast, typed, seen, heard, cx };
+    let sizes = terminal.as_ref().map(|_| terminal::sizes()).transpose()?;
+    let open = sessions::Session::open("serial", machine, None);
+    let heard = Heard::new();
+    let mut session = Session { talk, terminal, keys, cast, typed, heard, sizes, resize, open, cx };
     session.say("connected; Ctrl-] leaves");
     let outcome = session.whole(machine, line).await;
     // What was seen until a failure is worth keeping as well.
@@ -122,71 +115,33 @@ async fn attend(
 impl Session<'_> {
     /// Connection after connection, until there is nothing more to do.
     async fn whole(&mut self, machine: &Machine, mut line: Line) -> Result<()> {
-        let mut fights = 0;
+        let mut fights = Fights::new();
         loop {
-            let begun = Instant::now();
+            fights.begin();
+            self.state(SessionState::Connected);
             let lost = match self.once(machine, line).await? {
                 Ended::Left => return Ok(()),
                 Ended::Lost(why) => why,
             };
-            fights = if begun.elapsed() < SHORT { fights + 1 } else { 0 };
-            if fights == FIGHTS {
-                return Err(Error::conflict("somebody else takes the line again and again"));
-            }
+            fights.lost()?;
+            self.state(SessionState::Reconnecting);
             let why = lost.as_ref().map(one_line);
-            line = match self.again(machine).await? {
+            line = match reach::again(machine, reach::serial, &self.cx.cancel).await? {
                 Some(line) => line,
                 None => return self.over(),
             };
             let why = why.unwrap_or_else(|| "the connection was ended".to_owned());
             self.say(&format!("{why}; connected again"));
-            self.catch_up(machine).await?;
+            let missed = self.heard.missed(machine, &self.cx.cancel).await?;
+            self.hear(missed.as_bytes())?;
         }
     }
 
-    /// Connects again; `None` where the machine does not run any more.
-    async fn again(&self, machine: &Machine) -> Result<Option<Line>> {
-        let (console, mut wait) = (machine.console()?, WAITS.0);
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.cx.cancel.cancelled() => self.cx.cancel.check()?,
-            }
-            wait = (wait * 2).min(WAITS.1);
-            let line = async {
-                match console.runs(&machine.id).await? {
-                    true => console.serial(&machine.id).await.map(Some),
-                    false => Ok(None),
-                }
-            };
-            match self.cx.cancel.unless_cancelled(line).await {
-                Ok(line) => return Ok(line),
-                // The API server may be away as well, and comes back.
-                Err(error) if error.kind() == ErrorKind::Unavailable => {}
-                // It stopped between both questions.
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Shows what was written while there was no connection, as far as somebody kept it. A log
-    /// has whole lines alone, and its clock is another: lines that were seen are passed over.
-    async fn catch_up(&mut self, machine: &Machine) -> Result<()> {
-        let since = self.heard.checked_sub(MARGIN).ok();
-        let log = machine.console()?.log(&machine.id, LogFrom { since, follow: false });
-        let Ok(mut log) = self.cx.cancel.unless_cancelled(log).await else {
-            return self.cx.cancel.check();
-        };
-        let mut text = Vec::new();
-        while let Some(Ok(part)) = log.next().await {
-            text.extend_from_slice(&part);
-        }
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let seen = String::from_utf8_lossy(&self.seen).into_owned();
-        let missed = text.lines().skip_while(|line| seen.contains(&format!("{line}\r\n")));
-        let missed: String = missed.flat_map(|line| [line, "\r\n"]).collect();
-        self.hear(missed.as_bytes()).map(drop)
+    fn state(&self, state: SessionState) {
+        self.open.note(|row| {
+            row.state = state;
+            row.viewers = (state == SessionState::Connected).into();
+        });
     }
 
     /// The machine runs no more.
@@ -230,7 +185,6 @@ impl Session<'_> {
                         Some(Err(error)) => return Ok(Ended::Lost(Some(error))),
                         None => return Ok(Ended::Lost(None)),
                     };
-                    self.heard = Timestamp::now();
                     if !self.hear(&part)? {
                         return Ok(Ended::Left);
                     }
@@ -251,6 +205,7 @@ impl Session<'_> {
                         }
                     }
                 },
+                size = changed(&mut self.sizes) => sent = self.resized(size, &writer).await?,
             }
         }
     }
@@ -263,11 +218,20 @@ impl Session<'_> {
         if let Some(talk) = &mut self.talk {
             self.typed.extend_from_slice(&talk.hear(bytes));
         }
-        self.seen.extend_from_slice(bytes);
-        if self.seen.len() > 2 * SEEN {
-            self.seen.drain(..self.seen.len() - SEEN);
-        }
+        self.heard.add(bytes);
         show(bytes)
+    }
+
+    /// The terminal has another size: that is recorded, and typed for a shell where asked. A serial
+    /// line has no other way to tell it.
+    async fn resized(&mut self, size: (u16, u16), writer: &LineWriter) -> Result<Result<()>> {
+        if let Some(cast) = &mut self.cast {
+            cast.resize(size)?;
+        }
+        match self.resize {
+            true => Ok(writer.send(terminal::stty(size).into()).await),
+            false => Ok(Ok(())),
+        }
     }
 
     fn say(&self, words: &str) {
@@ -284,6 +248,14 @@ impl Session<'_> {
 async fn next(keys: &mut Option<mpsc::Receiver<Bytes>>) -> Option<Bytes> {
     match keys {
         Some(keys) => keys.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next size of the terminal; never, where there is none.
+async fn changed(sizes: &mut Option<Sizes>) -> (u16, u16) {
+    match sizes {
+        Some(sizes) => sizes.next().await,
         None => std::future::pending().await,
     }
 }

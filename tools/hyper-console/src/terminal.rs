@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hyper_common::error::{Error, Result};
 use hyper_common::tool::Remarks;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Ctrl-]: the only key that is for hyper.
@@ -64,10 +65,34 @@ fn failed(error: std::io::Error) -> Error {
 
 /// Columns and rows of the terminal, or those of old.
 pub fn size() -> (u16, u16) {
-    match tcgetwinsize(std::io::stdout()) {
-        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col, size.ws_row),
-        _ => (80, 24),
+    let sizes = [tcgetwinsize(std::io::stdout()), tcgetwinsize(std::io::stdin())];
+    let known = sizes.into_iter().flatten().find(|size| size.ws_col > 0 && size.ws_row > 0);
+    known.map_or((80, 24), |size| (size.ws_col, size.ws_row))
+}
+
+/// News of the terminal's size.
+pub struct Sizes(Signal);
+
+/// Hears of changes of the terminal's size.
+///
+/// # Errors
+/// `Io` where no handler can be had.
+pub fn sizes() -> Result<Sizes> {
+    signal(SignalKind::window_change()).map(Sizes).map_err(failed)
+}
+
+impl Sizes {
+    /// The next size.
+    pub async fn next(&mut self) -> (u16, u16) {
+        self.0.recv().await;
+        size()
     }
+}
+
+/// What tells a shell at its prompt the size of the terminal. A space in front keeps it out of
+/// the shell's history.
+pub fn stty((columns, rows): (u16, u16)) -> String {
+    format!(" stty rows {rows} cols {columns}\r")
 }
 
 /// What comes from standard input, read by a thread of its own, which nobody waits for.

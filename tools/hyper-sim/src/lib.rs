@@ -3,6 +3,7 @@
 
 mod args;
 mod body;
+mod guest;
 mod kubevirt;
 mod record;
 mod request;

@@ -11,13 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
 use super::answer::{Answer, failed, refusal};
-use super::guest::Line;
 use super::json::{list, text};
 use super::kind::{Key, Kind};
 use super::proxy::parameter;
 use super::sim::Sim;
 use super::subresource::may;
 use crate::body::Reply;
+use crate::guest::Line;
 use crate::rule::Action;
 
 /// What is asked of a log.

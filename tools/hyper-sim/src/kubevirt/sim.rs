@@ -13,12 +13,12 @@ use super::control::{Control, Next};
 use super::crds::Release;
 use super::disks::Disks;
 use super::export::Exports;
-use super::guest::Guest;
 use super::json::{hash, name, namespace, text, uid};
 use super::kind::{Key, Kind};
 use super::upload::Tokens;
 use super::upstream::Fail;
 use super::{clone, export, instance, machine, migration, restore, snapshot, space, volume};
+use crate::guest::Guest;
 use crate::rule::Rules;
 
 /// A simulated KubeVirt.

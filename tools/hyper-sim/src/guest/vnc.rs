@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BytesMut};
 
-use super::guest::Guest;
+use super::Guest;
+use super::line::{Line, until};
 use super::screen::{HEIGHT, WIDTH};
-use super::socket::{Line, until};
 
 /// How a client wants its pixels.
 #[derive(Debug, Clone, Copy)]

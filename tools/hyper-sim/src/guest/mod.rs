@@ -1,11 +1,15 @@
 //! What runs inside an instance: a login on the serial line, and a screen.
 
+pub mod line;
+pub mod screen;
+pub mod vnc;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::screen::Screen;
+use self::screen::Screen;
 
 /// Text that is kept for the log of the console.
 const LOG: usize = 1 << 20;
@@ -33,6 +37,8 @@ struct State {
     off: bool,
     stage: Stage,
     typed: String,
+    /// Rows and columns of the terminal, as it was told.
+    size: (u16, u16),
     lines: Vec<Line>,
     last: String,
     kept: usize,
@@ -67,6 +73,7 @@ impl Guest {
                 off: false,
                 stage: Stage::Login,
                 typed: String::new(),
+                size: (24, 80),
                 lines: Vec::new(),
                 last: String::new(),
                 kept: 0,
@@ -211,6 +218,21 @@ impl Guest {
                 ("exit" | "logout", _) => Stage::Login,
                 ("echo", rest) => {
                     said = format!("{}\r\n", rest.trim_matches(['"', '\'']));
+                    Stage::Shell(user)
+                }
+                ("stty", "size") => {
+                    said = format!("{} {}\r\n", state.size.0, state.size.1);
+                    Stage::Shell(user)
+                }
+                ("stty", rest) => {
+                    let words: Vec<&str> = rest.split_whitespace().collect();
+                    for pair in words.chunks_exact(2) {
+                        match (pair[0], pair[1].parse()) {
+                            ("rows", Ok(rows)) => state.size.0 = rows,
+                            ("cols" | "columns", Ok(columns)) => state.size.1 = columns,
+                            _ => said = format!("stty: invalid argument {:?}\r\n", pair[0]),
+                        }
+                    }
                     Stage::Shell(user)
                 }
                 ("hostname", _) => {
