@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::output::human_span;
 
+/// Hundredths between two steps that are told.
+const TENTH: u8 = 10;
+
 /// What is known of a task.
 #[derive(Debug)]
 pub(super) struct Task {
@@ -46,17 +49,15 @@ impl Task {
         Self { key, id, doing, started, said: Mutex::default(), ended: AtomicBool::new(false) }
     }
 
-    /// Takes what the platform says; whether its words are others than before.
+    /// Takes what the platform says; whether that is worth a line of its own: other words, or
+    /// another ten hundredths.
     pub fn step(&self, words: Option<&str>, percent: Option<u8>) -> bool {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = said.clone();
         said.percent = percent.map(|percent| percent.min(100)).or(said.percent);
-        match words {
-            Some(words) if said.words.as_deref() != Some(words) => {
-                said.words = Some(words.to_owned());
-                true
-            }
-            _ => false,
-        }
+        said.words = words.map(str::to_owned).or_else(|| said.words.take());
+        let tens = |said: &Said| said.percent.map(|percent| percent / TENTH);
+        said.words != before.words || tens(&said) != tens(&before)
     }
 
     /// Marks the end; whether this call was the one that did.
@@ -90,5 +91,26 @@ impl TaskView {
         let percent = self.percent.map(|percent| format!("{percent:>3}% ")).unwrap_or_default();
         let words = self.words.as_ref().map(|words| format!("{words}, ")).unwrap_or_default();
         format!("{percent}{words}{}", human_span(self.elapsed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_new_is_told_once() {
+        let task = Task::new(0, "web01", "start", Duration::ZERO);
+        assert!(task.step(Some("Scheduling"), None));
+        assert!(!task.step(Some("Scheduling"), None));
+        assert!(task.step(None, Some(4)), "a first number");
+        assert!(!task.step(None, Some(9)));
+        assert!(task.step(None, Some(250)));
+        let view = task.view(Duration::from_secs(12));
+        assert_eq!(
+            (view.head(), view.text()),
+            ("start web01".into(), "100% Scheduling, 12s".into())
+        );
+        assert!(task.end() && !task.end());
     }
 }

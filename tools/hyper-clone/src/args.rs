@@ -3,7 +3,7 @@
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser as Text;
 use hyper_common::tool::flags::{
-    DryRunFlags, OutputFlags, ReferenceFlags, TalkFlags, TimeoutFlags,
+    DryRunFlags, OutputFlags, ProgressFlags, ReferenceFlags, TimeoutFlags,
 };
 
 /// The arguments of `hyper clone`.
@@ -102,5 +102,5 @@ pub struct CloneArgs {
     #[command(flatten)]
     pub output: OutputFlags,
     #[command(flatten)]
-    pub talk: TalkFlags,
+    pub progress: ProgressFlags,
 }

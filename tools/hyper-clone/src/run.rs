@@ -73,13 +73,15 @@ async fn make_all(
         true => take_snapshots(&mut items, cx).await?,
         false => Vec::new(),
     };
-    let (cancel, remarks) = (cx.cancel.clone(), cx.remarks.clone());
+    let cancel = cx.cancel.clone();
+    let progress = cx.start_progress();
+    let reporter = progress.reporter();
     let shop = Shop {
         wait: request.wait,
         stop_on_error: roll_back || request.on_error == OnError::Stop,
         stopped: AtomicBool::new(false),
         cancel: &cancel,
-        remarks: &remarks,
+        reporter: reporter.clone(),
     };
     let work = items.into_iter().map(|item| {
         let provider = item.provider.clone();
@@ -88,7 +90,10 @@ async fn make_all(
     let mut work = futures::stream::iter(work).buffer_unordered(request.max_concurrent);
     let (mut failures, mut made, mut printed) = (Vec::new(), Vec::new(), Ok(()));
     while let Some((provider, Done { row, failure, made: id })) = work.next().await {
-        printed = printed.and(cx.printer.next(&row));
+        reporter.suspend(&mut || {
+            let earlier = std::mem::replace(&mut printed, Ok(()));
+            printed = earlier.and_then(|()| cx.printer.next(&row));
+        });
         counts.succeeded += u64::from(matches!(row.outcome, Outcome::Done | Outcome::Exists));
         made.extend(id.map(|id| Made { row, provider, id }));
         failures.extend(failure);

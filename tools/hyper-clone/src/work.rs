@@ -1,19 +1,17 @@
 //! Making one clone.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use hyper_common::cancel::Cancel;
 use hyper_common::error::{Error, Result};
+use hyper_common::progress::{Reporter, TaskProgress};
 use hyper_common::provider::{CloneJob, Provider, Step, Switched};
-use hyper_common::tool::Remarks;
 use hyper_common::vm::VmId;
 
 use crate::plan::{Item, Next};
 use crate::record::{CloneRow, Outcome};
-
-/// Hundredths between two remarks.
-const STEP: u8 = 10;
 
 /// What came of a clone.
 pub struct Done {
@@ -36,7 +34,7 @@ pub struct Shop<'s> {
     /// The wish to stop.
     pub cancel: &'s Cancel,
     /// Who hears how far it is.
-    pub remarks: &'s Remarks,
+    pub reporter: Arc<dyn Reporter>,
 }
 
 impl Shop<'_> {
@@ -50,10 +48,12 @@ impl Shop<'_> {
         }
         let begun = Instant::now();
         let (mut made, mut result) = (None, Ok(()));
+        let works = !matches!(next, Next::Fail(_) | Next::There);
+        let task = works.then(|| self.reporter.task(&row.target_name, "clone"));
         match next {
             Next::Fail(error) => result = Err(error),
             Next::There => row.outcome = Outcome::Exists,
-            Next::Make(job) => match self.make(&*job, &row.target_name).await {
+            Next::Make(job) => match self.make(&*job, task.as_deref()).await {
                 Ok(id) => {
                     row.id = Some(id.clone());
                     row.outcome = Outcome::Done;
@@ -63,11 +63,17 @@ impl Shop<'_> {
             },
         }
         if let (true, Some(id), Ok(())) = (power_on, &row.id, &result) {
+            if let Some(task) = &task {
+                task.step(Some("switch on"), None);
+            }
             match self.switch_on(&*provider, id).await {
                 Ok(Switched::Done) => row.note = Some("switched on".to_owned()),
                 Ok(Switched::Already) => row.note = Some("it runs".to_owned()),
                 Err(error) => result = Err(error.context("switch on the clone, which is there")),
             }
+        }
+        if let Some(task) = task {
+            task.finish(result.is_ok());
         }
         row.duration = made.is_some().then(|| begun.elapsed());
         if let Err(error) = result {
@@ -79,17 +85,11 @@ impl Shop<'_> {
         Done { row, failure: None, made }
     }
 
-    async fn make(&self, job: &dyn CloneJob, name: &str) -> Result<VmId> {
-        let told = AtomicU8::new(0);
-        let tell = |step: Step| match step {
-            Step::Phase(phase) => self.remarks.say(&format!("{name}: {phase}")),
-            Step::Percent(percent) => {
-                let last = told.load(Ordering::Relaxed);
-                if percent >= last.saturating_add(STEP) {
-                    told.store(percent, Ordering::Relaxed);
-                    self.remarks.say(&format!("{name}: {percent} %"));
-                }
-            }
+    async fn make(&self, job: &dyn CloneJob, task: Option<&dyn TaskProgress>) -> Result<VmId> {
+        let tell = |step: Step| match (task, step) {
+            (Some(task), Step::Phase(phase)) => task.step(Some(&phase), None),
+            (Some(task), Step::Percent(percent)) => task.step(None, Some(percent)),
+            (None, _) => {}
         };
         job.make(&tell, self.cancel).await
     }

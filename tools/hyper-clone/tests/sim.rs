@@ -31,7 +31,6 @@ fn flag_linked_and_flag_make_snapshot_share_the_disks_of_a_snapshot() {
     let made =
         clone(&sim, &["web01", "--count", "2", "--name", "ci-{n}", "--linked", "--make-snapshot"]);
     assert_eq!(made.status, 0, "{made:?}");
-    assert!(made.err.contains("ci-1: 50 %"), "what the server says is told: {made:?}");
     let tree = sim.govc(&["snapshot.tree", "-vm", "web01"]);
     assert!(tree.starts_with("hyper-clone-2") && tree.lines().count() == 2, "one for both: {tree}");
     for name in ["ci-1", "ci-2"] {
@@ -61,4 +60,18 @@ fn flag_rollback_removes_linked_clones_and_their_snapshot() {
     assert_eq!(outcomes, ["done", "failed", "skipped", "rolled_back"]);
     assert_eq!(sim.govc(&["find", "/", "-type", "m", "-name", "ci-*"]), "");
     assert_eq!(sim.govc(&["snapshot.tree", "-vm", "web01"]), "");
+}
+
+#[test]
+fn flag_progress() {
+    let sim = Sim::start(&[]);
+    let made = clone(&sim, &["web01", "copy", "--progress", "json"]);
+    assert_eq!(made.status, 0, "{made:?}");
+    let events: Vec<Value> =
+        made.err.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let half = events.iter().find(|it| it["event"] == "task_step" && it["task"]["percent"] == 50);
+    assert!(half.is_some(), "what the server says is told: {made:?}");
+    let end = events.iter().find(|it| it["event"] == "task_ended").unwrap();
+    assert_eq!((&end["task"]["id"], &end["task"]["done"]), (&"copy".into(), &true.into()));
+    assert!(!clone(&sim, &["web01", "again"]).err.contains("task_"), "only where it is asked for");
 }
