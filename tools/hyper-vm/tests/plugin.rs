@@ -1,6 +1,6 @@
 //! `hyper` as a plugin of a real kubectl.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../../hyper-sim/tests/cluster/mod.rs"]
 mod cluster;
