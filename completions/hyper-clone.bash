@@ -24,7 +24,7 @@ _hyper__clone() {
 
     case "${cmd}" in
         hyper__clone)
-            opts="-c -n -o -q -v -h -V --name --count --bulk --snapshot --linked --make-snapshot --folder --pool --datastore --host --power-on --wait --max-concurrent --keep-going --stop-on-error --rollback --dry-run --context --namespace --kubeconfig --timeout --output --quiet --verbose --help --version"
+            opts="-c -n -o -q -v -h -V --name --count --bulk --snapshot --linked --make-snapshot --folder --pool --datastore --host --power-on --wait --max-concurrent --keep-going --stop-on-error --rollback --dry-run --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -96,6 +96,10 @@ _hyper__clone() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)

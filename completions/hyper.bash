@@ -209,7 +209,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__clone)
-            opts="-c -n -o -q -v -h -V --name --count --bulk --snapshot --linked --make-snapshot --folder --pool --datastore --host --power-on --wait --max-concurrent --keep-going --stop-on-error --rollback --dry-run --context --namespace --kubeconfig --timeout --output --quiet --verbose --help --version"
+            opts="-c -n -o -q -v -h -V --name --count --bulk --snapshot --linked --make-snapshot --folder --pool --datastore --host --power-on --wait --max-concurrent --keep-going --stop-on-error --rollback --dry-run --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -281,6 +281,10 @@ _hyper() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)

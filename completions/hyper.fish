@@ -66,6 +66,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand clone" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
 complete -c hyper -n "__fish_hyper_using_subcommand clone" -l linked -d 'Share the disks of a snapshot with the source instead of copying them (vSphere)'
 complete -c hyper -n "__fish_hyper_using_subcommand clone" -l make-snapshot -d 'Take the snapshot that linked clones need; it stays with the source'
 complete -c hyper -n "__fish_hyper_using_subcommand clone" -l power-on -d 'Switch clones on, those that are there already as well'
