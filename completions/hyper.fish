@@ -39,6 +39,7 @@ complete -c hyper -n "__fish_hyper_needs_command" -f -a "export" -d 'Export virt
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "history" -d 'Show and clean up after earlier runs'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "image" -d 'Convert, inspect, verify and compare disk images'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "metrics" -d 'Count virtual machines and measure what they use'
+complete -c hyper -n "__fish_hyper_needs_command" -f -a "pool" -d 'List, make, change and remove resource pools'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "sim" -d 'Simulate platforms, for trying and testing'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "snapshot" -d 'Take, list and remove snapshots of virtual machines, and return to them'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List, make, start, stop and change virtual machines'
@@ -504,6 +505,104 @@ complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_sub
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and not __fish_seen_subcommand_from list get create update delete" -s h -l help -d 'Print help'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and not __fish_seen_subcommand_from list get create update delete" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and not __fish_seen_subcommand_from list get create update delete" -f -a "list" -d 'Show pools, each below the one that it is in'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and not __fish_seen_subcommand_from list get create update delete" -f -a "get" -d 'Show single pools'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and not __fish_seen_subcommand_from list get create update delete" -f -a "create" -d 'Make a pool'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and not __fish_seen_subcommand_from list get create update delete" -f -a "update" -d 'Change what is named of a pool'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and not __fish_seen_subcommand_from list get create update delete" -f -a "delete" -d 'Remove pools'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from list" -l match -d 'Show only pools that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from list" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from list" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from list" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from get" -s c -l context -d 'Look in this context for what is named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from get" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from get" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -l parent -d 'Make it in this pool, or in the own one of this cluster or host: NAME, PATH or its end, @ID' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -l cpu-reservation -d 'Keep so much of the processors for it, such as 500, 500MHz or 2GHz' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -l cpu-limit -d 'Give it no more of the processors than this, or `unlimited`' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -l cpu-shares -d 'Weigh it so where processors are short: low, normal, high or a number' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -l cpu-expandable -d 'Let it take from the pool around it what its reservation of processors lacks, or not' -r -f -a "true\t''
+false\t''"
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -l memory-reservation -d 'Keep so much memory for it, such as 4Gi' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -l memory-limit -d 'Give it no more memory than this, or `unlimited`' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -l memory-shares -d 'Weigh it so where memory is short: low, normal, high or a number' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -l memory-expandable -d 'Let it take from the pool around it what its reservation of memory lacks, or not' -r -f -a "true\t''
+false\t''"
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -s c -l context -d 'Look in this context for what is named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -l name -d 'Call it so' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -l cpu-reservation -d 'Keep so much of the processors for it, such as 500, 500MHz or 2GHz' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -l cpu-limit -d 'Give it no more of the processors than this, or `unlimited`' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -l cpu-shares -d 'Weigh it so where processors are short: low, normal, high or a number' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -l cpu-expandable -d 'Let it take from the pool around it what its reservation of processors lacks, or not' -r -f -a "true\t''
+false\t''"
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -l memory-reservation -d 'Keep so much memory for it, such as 4Gi' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -l memory-limit -d 'Give it no more memory than this, or `unlimited`' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -l memory-shares -d 'Weigh it so where memory is short: low, normal, high or a number' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -l memory-expandable -d 'Let it take from the pool around it what its reservation of memory lacks, or not' -r -f -a "true\t''
+false\t''"
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -s c -l context -d 'Look in this context for what is named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from delete" -s c -l context -d 'Look in this context for what is named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from delete" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from delete" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from delete" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from delete" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do it without asking'
+complete -c hyper -n "__fish_hyper_using_subcommand pool; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere kubevirt" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere kubevirt" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and not __fish_seen_subcommand_from vsphere kubevirt" -f -a "vsphere" -d 'Simulate a vCenter or an ESXi host'

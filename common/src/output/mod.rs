@@ -20,10 +20,12 @@
 //! ndjson gives. When the reader of a pipe goes away, printing ends quietly: all later calls
 //! succeed and do nothing ([`Printer::is_closed`]).
 
+mod facts;
 mod format;
 mod human;
 mod jsonpath;
 mod list;
+mod matching;
 mod printer;
 mod prometheus;
 mod record;
@@ -35,6 +37,7 @@ pub use self::format::OutputFormat;
 pub use self::human::{bytes as human_bytes, span as human_span, time as human_time};
 pub use self::jsonpath::Template;
 pub use self::list::List;
+pub use self::matching::Matching;
 pub use self::printer::{Printer, Target};
 pub use self::prometheus::Gauge;
 pub use self::record::{Align, Cell, Column, Record, printable};

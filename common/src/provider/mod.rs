@@ -32,6 +32,11 @@ pub use self::facets::feed::{Change, Feed};
 pub use self::facets::lifecycle::Lifecycle;
 pub use self::facets::metrics::{Entity, EntityKind, Metrics, Summary, Usage, Window};
 pub use self::facets::migrate::{Destination, How, Migrate, Moved};
+pub use self::facets::named::{Named, find as find_named};
+pub use self::facets::pools::{
+    Allocation, AllocationChange, Left, NewPool, Pool, PoolChange, PoolKind, PoolUsage, Pools,
+    Shares, UNLIMITED,
+};
 pub use self::facets::power::{Power, Stop, Switched};
 pub use self::facets::reclaim::{Reclaim, Reclaimed};
 pub use self::facets::resize::{Resize, Resized, Size};
@@ -97,6 +102,9 @@ pub trait Provider: Debug + Send + Sync {
 
     /// Moving VMs from host to host.
     fn migrate(&self) -> Option<&dyn Migrate>;
+
+    /// Sharing out what hosts have.
+    fn pools(&self) -> Option<&dyn Pools>;
 
     /// Keeping moments of VMs, and returning to them.
     fn snapshots(&self) -> Option<&dyn Snapshots>;

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::output::OutputFormat;
 use crate::progress::ProgressMode;
 use crate::time::{parse_duration, parse_moment};
+use crate::tool::contexts::Platforms;
 use crate::vm::{StatusWord, VmFilter, VmMatch, parse_bytes};
 
 /// `-o`: the format of records. Read by the frame.
@@ -138,6 +139,51 @@ impl ReferenceFlags {
     /// `NotFound` for a name that is no context.
     pub fn only(&self, config: &Config) -> Result<ContextConfig> {
         config.context(self.context.as_deref().unwrap_or_else(|| config.current_context()))
+    }
+}
+
+/// `-c`, `--all-contexts`: which platforms, for what has no namespaces. Read by the frame for
+/// defaults of flags.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PlatformsFlags {
+    /// Use this context instead of the current one; repeat it or part names by commas for several
+    #[arg(long, short, value_name = "NAME", value_delimiter = ',')]
+    pub context: Vec<String>,
+
+    /// Use all contexts
+    #[arg(long, conflicts_with = "context")]
+    pub all_contexts: bool,
+}
+
+impl PlatformsFlags {
+    /// The contexts meant: all, those named, or the current one.
+    ///
+    /// # Errors
+    /// `NotFound` for a name that is no context.
+    pub fn platforms(&self, config: &Config) -> Result<Platforms> {
+        // A typed `--context` wins over `--all-contexts` from the environment.
+        let all = self.all_contexts && self.context.is_empty();
+        let contexts = config.select(&self.context, all)?;
+        Ok(Platforms { contexts: contexts.into_iter().map(|it| it.name).collect(), all })
+    }
+}
+
+/// `-c`: which platform, for what has no namespaces. Read by the frame for defaults of flags.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PlatformFlags {
+    /// Look in this context for what is named without one
+    #[arg(long, short, value_name = "NAME")]
+    pub context: Option<String>,
+}
+
+impl PlatformFlags {
+    /// The context and the rest of a reference, as [`ReferenceFlags::locate`].
+    ///
+    /// # Errors
+    /// `NotFound` for a name that is no context.
+    pub fn locate(&self, config: &Config, reference: &str) -> Result<(ContextConfig, String)> {
+        let context = self.context.clone();
+        ReferenceFlags { context, ..ReferenceFlags::default() }.locate(config, reference)
     }
 }
 

@@ -11,7 +11,7 @@ use super::Context;
 use super::flags::{ChoiceFlags, ReferenceFlags};
 use super::pick::{nothing_meant, somebody};
 use crate::cancel::Cancel;
-use crate::config::Config;
+use crate::config::{Config, ContextConfig};
 use crate::error::{Error, Result, one_line};
 use crate::provider::{Provider, registry};
 use crate::vm::{Vm, VmFilter, VmId};
@@ -37,8 +37,12 @@ impl Reference {
     /// # Errors
     /// `NotFound` for a context that is not there.
     pub fn locate(text: &str, flags: &ReferenceFlags, config: &Config) -> Result<Self> {
-        let (context, rest) = flags.locate(config, text)?;
-        Ok(Self { context: context.name, rest })
+        Ok(Self::of(flags.locate(config, text)?))
+    }
+
+    /// A context, and what it is to look for.
+    pub fn of((context, rest): (ContextConfig, String)) -> Self {
+        Self { context: context.name, rest }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod catalogue;
 mod command;
 pub mod complete;
 mod context;
+pub mod contexts;
 pub mod flags;
 mod journaled;
 mod layers;

@@ -1,10 +1,9 @@
 //! Which VMs a list shows: `--match`, `--status`, `--min-cpus`, `--min-memory`. Pure; providers
 //! may hand part of it to their servers, and apply all of it to what comes back.
 
-use globset::{GlobBuilder, GlobMatcher};
-use regex::{Regex, RegexBuilder};
 use serde::{Serialize, Serializer};
 
+use super::pattern::{Pattern, unknown_field};
 use super::{Vm, VmId, VmStatus};
 use crate::error::{Error, Result};
 
@@ -149,12 +148,6 @@ pub struct VmMatch {
     pattern: Pattern,
 }
 
-#[derive(Debug, Clone)]
-enum Pattern {
-    Glob(GlobMatcher),
-    Regex(Regex),
-}
-
 /// A field that a pattern can look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
@@ -214,16 +207,14 @@ impl VmMatch {
     /// # Errors
     /// `Usage` for an unknown field (with the nearest name as a hint) or a broken pattern.
     pub fn parse(text: &str) -> Result<Self> {
-        let (field, pattern) = split(text)?;
+        let (word, pattern) = Pattern::parse(text)?;
+        let field = word.map_or(Ok(Field::Name), field)?;
         Ok(Self { text: text.to_owned(), field, pattern })
     }
 
     /// Whether the field of `vm` matches.
     pub fn accepts(&self, vm: &Vm) -> bool {
-        let hit = |value: &str| match &self.pattern {
-            Pattern::Glob(glob) => glob.is_match(value),
-            Pattern::Regex(regex) => regex.is_match(value),
-        };
+        let hit = |value: &str| self.pattern.is_match(value);
         let told = |value: &Option<String>| value.as_deref().is_some_and(hit);
         match self.field {
             Field::Name => hit(&vm.name),
@@ -270,54 +261,9 @@ impl Serialize for VmMatch {
     }
 }
 
-/// The field and the pattern of a `--match` value.
-fn split(text: &str) -> Result<(Field, Pattern)> {
-    let word = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    let (word, rest) = text.split_at(word.count());
-    match rest.as_bytes().first() {
-        Some(b'=') => Ok((field(word)?, glob_or_regex(&rest[1..])?)),
-        Some(b'~') => Ok((field(word)?, Pattern::Regex(regex(&rest[1..])?))),
-        _ => Ok((Field::Name, glob_or_regex(text)?)),
-    }
-}
-
 fn field(word: &str) -> Result<Field> {
     let found = FIELDS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
-    if let Some((_, field)) = found {
-        return Ok(field);
-    }
-    let near = FIELDS.into_iter().max_by(|(a, _), (b, _)| {
-        strsim::jaro_winkler(a, word).total_cmp(&strsim::jaro_winkler(b, word))
-    });
-    let names: Vec<_> = FIELDS.into_iter().map(|(name, _)| name).collect();
-    let mut error = Error::usage(format!("--match knows no field {word:?}"));
-    if let Some((name, _)) = near.filter(|(name, _)| strsim::jaro_winkler(name, word) > 0.7) {
-        error = error.with_hint(format!("did you mean {name}?"));
-    }
-    Err(error.with_hint(format!("fields: {}", names.join(", "))))
-}
-
-fn glob_or_regex(text: &str) -> Result<Pattern> {
-    if let Some(inner) = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
-        return Ok(Pattern::Regex(regex(inner)?));
-    }
-    let glob = GlobBuilder::new(text).case_insensitive(true).literal_separator(false).build();
-    let glob = glob.map_err(|error| {
-        Error::usage(format!("--match cannot read the pattern {text:?}"))
-            .with_source(error.kind().to_string())
-    })?;
-    Ok(Pattern::Glob(glob.compile_matcher()))
-}
-
-fn regex(text: &str) -> Result<Regex> {
-    RegexBuilder::new(text).case_insensitive(true).build().map_err(|error| {
-        // The library draws the place of the fault over several lines; the last says what it is.
-        let words = error.to_string();
-        let last = words.lines().next_back().unwrap_or_default().trim();
-        let last = last.strip_prefix("error: ").unwrap_or(last).to_owned();
-        Error::usage(format!("--match cannot read the regular expression {text:?}"))
-            .with_source(last)
-    })
+    found.map(|(_, field)| field).ok_or_else(|| unknown_field(word, &FIELDS.map(|it| it.0)))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod guest_os;
 mod id;
 mod machine;
 mod model;
+mod pattern;
 mod quantity;
 
 pub use self::filter::{StatusWord, VmFilter, VmMatch};
@@ -15,4 +16,5 @@ pub use self::machine::{
     OsFamily,
 };
 pub use self::model::{Vm, VmStatus};
+pub use self::pattern::{Pattern, unknown_field};
 pub use self::quantity::{format_bytes, parse_bytes};

@@ -60,6 +60,7 @@ fn commands() -> Vec<(&'static str, clap::Command)> {
         ("hyper-history", hyper_history::command()),
         ("hyper-image", hyper_image::command()),
         ("hyper-metrics", hyper_metrics::command()),
+        ("hyper-pool", hyper_pool::command()),
         ("hyper-sim", hyper_sim::command()),
         ("hyper-snapshot", hyper_snapshot::command()),
         ("hyper-vm", hyper_vm::command()),

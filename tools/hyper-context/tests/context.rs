@@ -211,6 +211,7 @@ fn capabilities_are_the_providers() {
         "lifecycle",
         "resize",
         "migrate",
+        "pools",
         "snapshots",
         "cloning",
         "metrics",

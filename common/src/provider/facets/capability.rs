@@ -68,6 +68,11 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
             available: provider.migrate().is_some(),
         },
         Capability {
+            facet: "pools",
+            summary: "Make, change and remove resource pools",
+            available: provider.pools().is_some(),
+        },
+        Capability {
             facet: "snapshots",
             summary: "Take, list, remove and return to snapshots of machines",
             available: provider.snapshots().is_some(),

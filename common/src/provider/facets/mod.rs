@@ -1,4 +1,4 @@
-//! The optional abilities of providers, one trait each.
+//! The optional abilities of providers, one trait each, and what several of them share.
 
 pub mod alarms;
 pub mod capability;
@@ -11,6 +11,8 @@ pub mod feed;
 pub mod lifecycle;
 pub mod metrics;
 pub mod migrate;
+pub mod named;
+pub mod pools;
 pub mod power;
 pub mod reclaim;
 pub mod resize;

@@ -50,8 +50,8 @@ use futures::stream::BoxStream;
 pub use self::client::{Client, Place};
 pub use self::discovery::Resource;
 use super::{
-    Alarms, Cloning, Console, Create, Events, Export, Feed, Lifecycle, Metrics, Migrate, Power,
-    Provider, Reclaim, Resize, ServerInfo, Snapshots,
+    Alarms, Cloning, Console, Create, Events, Export, Feed, Lifecycle, Metrics, Migrate, Pools,
+    Power, Provider, Reclaim, Resize, ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -158,6 +158,10 @@ impl Provider for Kubevirt {
 
     fn migrate(&self) -> Option<&dyn Migrate> {
         Some(self)
+    }
+
+    fn pools(&self) -> Option<&dyn Pools> {
+        None
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {

@@ -1,17 +1,16 @@
 //! Which machines there are.
 
-use std::collections::HashSet;
-
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::mpsc;
 
 use super::client::Client;
-use super::names::{Names, View, find_by_path};
-use super::property::{Object, property_spec};
+use super::names::{Names, find_by_path};
+use super::objects::each_object;
+use super::property::Object;
 use super::record::{OF_DEVICES, PATHS, record};
-use super::soap::{Body, MoRef};
-use super::stream::{Take, page_options};
+use super::soap::MoRef;
+use super::stream::Take;
 use crate::error::{Error, Result};
 use crate::vm::{Vm, VmFilter, VmId};
 
@@ -64,42 +63,14 @@ async fn send_all(client: &Client, filter: VmFilter, send: mpsc::Sender<Result<V
     each_machine(client, &place, &PATHS, Box::new(take)).await
 }
 
-/// Hands each machine below `place` to `take`, once. A login that ends on the way is renewed, and
-/// what was handed over already is left out.
+/// Hands each machine below `place` to `take`, as [`each_object`] does.
 pub(super) async fn each_machine(
     client: &Client,
     place: &MoRef,
     paths: &[&str],
     take: Take,
 ) -> Result<()> {
-    let content = client.content().await?;
-    let mut turns = client.turns();
-    let mut take = each_once(take);
-    loop {
-        let view = View::new(client, place, &[MACHINE]).await?;
-        let body = property_spec(Body::new().open("specSet", None), MACHINE, paths);
-        let body = page_options(view.select(body).close("specSet"));
-        let cookie = turns.cookie().await?;
-        let read =
-            client.each(&content.property_collector, (body, OF_DEVICES), &cookie, take).await;
-        view.destroy().await;
-        let read = read?;
-        match read.failure {
-            None => return Ok(()),
-            Some(error) => turns.look_again(cookie, error)?,
-        }
-        take = read.take;
-    }
-}
-
-/// Leaves out objects that were taken already. What is remembered of each is its identifier, some
-/// dozens of bytes.
-fn each_once(mut take: Take) -> Take {
-    let mut taken = HashSet::new();
-    Box::new(move |object: Object| match taken.insert(object.id.value.clone()) {
-        true => take(object),
-        false => Ok(true),
-    })
+    each_object(client, place, &[(MACHINE, paths)], OF_DEVICES, take).await
 }
 
 /// What a list is confined to: a place named by its path, the context's datacenter, all.

@@ -16,8 +16,10 @@ mod migrate;
 mod moment;
 mod names;
 mod nfc;
+mod objects;
 mod opening;
 mod place;
+mod pools;
 mod power;
 mod property;
 mod reclaim;
@@ -42,8 +44,8 @@ pub use self::fault::{Fault, fault_of};
 pub use self::property::{Object, Properties};
 pub use self::soap::{Body, MoRef, Reply, Value, parse};
 use super::{
-    Alarms, Cloning, Console, Create, Events, Export, Feed, Lifecycle, Metrics, Migrate, Power,
-    Provider, Reclaim, Resize, ServerInfo, Snapshots,
+    Alarms, Cloning, Console, Create, Events, Export, Feed, Lifecycle, Metrics, Migrate, Pools,
+    Power, Provider, Reclaim, Resize, ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -155,6 +157,10 @@ impl Provider for Vsphere {
     }
 
     fn migrate(&self) -> Option<&dyn Migrate> {
+        Some(self)
+    }
+
+    fn pools(&self) -> Option<&dyn Pools> {
         Some(self)
     }
 

@@ -17,9 +17,9 @@ const KINDS: [(&str, &[&str]); 10] = [
     ("ComputeResource", &["name", "parent"]),
     ("ClusterComputeResource", &["name", "parent"]),
     ("Datastore", &["name", "parent"]),
-    ("HostSystem", &["name"]),
-    ("Network", &["name"]),
-    ("DistributedVirtualPortgroup", &["name"]),
+    ("HostSystem", &["name", "parent"]),
+    ("Network", &["name", "parent"]),
+    ("DistributedVirtualPortgroup", &["name", "parent"]),
 ];
 
 /// Highest number of folders in each other; more would be a circle.
@@ -82,6 +82,25 @@ impl Names {
     /// The name of an object.
     pub fn name(&self, id: &str) -> Option<&str> {
         self.0.get(id).map(|named| named.name.as_str())
+    }
+
+    /// The inventory path of an object.
+    pub fn path_to(&self, id: &str) -> Option<String> {
+        let named = self.0.get(id)?;
+        self.path(named.parent.as_deref()?, &named.name)
+    }
+
+    /// The nearest of a type that an object is in, or that it is: its name.
+    pub fn around(&self, id: &str, kind: &str) -> Option<&str> {
+        let mut next = Some(id);
+        for _ in 0..DEEPEST {
+            let named = self.0.get(next?)?;
+            if named.kind == kind {
+                return Some(&named.name);
+            }
+            next = named.parent.as_deref();
+        }
+        None
     }
 
     /// Everything of these types that has a place in the inventory: what it is, its name, its path.
@@ -201,5 +220,9 @@ mod tests {
         assert_eq!(tree.path("gone", "web01"), None);
         let circle = names(&[("a", "x", Some("b")), ("b", "y", Some("a"))]);
         assert!(circle.path("a", "web01").unwrap().len() < 1000);
+        assert_eq!(tree.path_to("f").unwrap(), "/DC0/vm");
+        assert_eq!((tree.path_to("root"), tree.around("f", "Datacenter")), (None, None));
+        assert_eq!(tree.around("f", "Folder"), Some("vm"));
+        assert_eq!(circle.around("a", "Datacenter"), None);
     }
 }

@@ -1,0 +1,5 @@
+//! `hyper-pool`.
+
+fn main() -> std::process::ExitCode {
+    hyper_common::tool::main::<hyper_pool::PoolTool>()
+}
