@@ -13,14 +13,16 @@ use hyper_common::tool::flags::{
 /// that was interrupted can be run again; any other machine of its name is an error.
 ///
 /// On vSphere the clone is full unless `--linked` is given. In a cluster with KubeVirt it is in the
-/// namespace of its source.
+/// namespace of its source, or in the one that its name says: as NAMESPACE/NAME. Into another namespace
+/// the source's disks are exported and imported by the cluster itself, so that the source must be off,
+/// or a snapshot of it named; its network cards get other addresses.
 #[derive(Debug, Args)]
 pub struct CloneArgs {
     /// The machine or template to clone: NAME, CONTEXT:NAME, CONTEXT:PATH or CONTEXT:@ID
     #[arg(value_name = "SOURCE", required_unless_present = "bulk")]
     pub source: Option<String>,
 
-    /// The name of the clone
+    /// The name of the clone; NAMESPACE/NAME in a cluster
     #[arg(value_name = "NAME", value_parser = Text::new(), required_unless_present_any = ["name", "bulk"])]
     pub target: Option<String>,
 

@@ -144,3 +144,122 @@ fn flag_kubeconfig() {
     let done = run(program, lab.home.path(), &[], &[&args[..], &["-c", "elsewhere"]].concat());
     assert_eq!(done.status, 0, "{done:?}");
 }
+
+/// A program of this workspace that is built beside the tests.
+fn beside(name: &str) -> String {
+    let own = std::env::current_exe().unwrap();
+    let built = own.parent().unwrap().parent().unwrap().join(name);
+    assert!(built.exists(), "{} is not built: run cargo test --workspace", built.display());
+    built.display().to_string()
+}
+
+impl Lab {
+    /// The content checksum of a machine's only disk, exported.
+    fn content(&self, space: &str, name: &str, more: &[&str]) -> String {
+        let to = self.home.path().join(format!("{space}-{name}-{}", more.len()));
+        let variables = [("KUBECONFIG", self.cluster.kubeconfig().to_owned())];
+        let args =
+            ["-c", "hyper-sim", "-n", space, name, "--format", "raw", "--checksum", "sha256"];
+        let args = [&args[..], &["-o", "json", "--to", to.to_str().unwrap()], more].concat();
+        let done = run(&beside("hyper-export"), self.home.path(), &variables, &args);
+        assert_eq!(done.status, 0, "{done:?}");
+        let disk = done.json()["artifacts"][0].clone();
+        assert_eq!(disk["role"], "disk", "{done:?}");
+        disk["checksum"].as_str().unwrap().to_owned()
+    }
+
+    /// Gives the source a card with an address.
+    fn card(&self) {
+        let card = json!([{
+            "op": "add",
+            "path": "/spec/template/spec/domain/devices/interfaces/0/macAddress",
+            "value": "02:00:00:00:00:77",
+        }]);
+        let patch = ["patch", "vm", "web01", "-n", &self.space, "--type", "json", "-p"];
+        self.cluster.kubectl(&[&patch[..], &[&card.to_string()]].concat());
+    }
+}
+
+#[test]
+fn a_clone_in_another_namespace_is_exported_and_imported() {
+    let lab = Lab::new();
+    lab.card();
+    let other = lab.cluster.namespace();
+    let target = format!("{other}/web02");
+    let made = lab.run(&["web01", &target, "--power-on"]);
+    assert_eq!((made.status, &made.lines()[0]["outcome"]), (0, &json!("done")), "{made:?}");
+    assert_eq!(made.lines()[0]["id"], target);
+    assert!(made.err.contains("ImportInProgress"), "what the volume says is told: {made:?}");
+    lab.cluster.machine_is(&other, "web02", "Running");
+    let clone = lab.cluster.get(&other, "vm", "web02");
+    let part = &clone["spec"]["template"]["spec"];
+    let source = lab.get("vm", "web01");
+    assert_eq!(part["domain"]["cpu"], source["spec"]["template"]["spec"]["domain"]["cpu"]);
+    let card = &part["domain"]["devices"]["interfaces"][0];
+    assert_ne!(card["macAddress"], "02:00:00:00:00:77", "no two machines share a card");
+    assert!(!clone["metadata"].to_string().contains("hyper/unfinished"), "{clone}");
+    let room = lab.cluster.get(&other, "pvc", "web02-root");
+    assert_eq!(room["spec"]["resources"]["requests"]["storage"], "64Mi");
+    for (space, kinds) in [(&lab.space, "vmexport,secret"), (&other, "configmap,secret")] {
+        let left = lab.cluster.kubectl(&["get", kinds, "-n", space, "-o", "name"]);
+        assert!(!left.contains("hyper-clone"), "{space}: {left}");
+    }
+    let again = lab.run(&["web01", &target]);
+    assert_eq!((again.status, &again.lines()[0]["outcome"]), (0, &json!("exists")), "{again:?}");
+    lab.cluster.put(&other, "virtualmachines/web02/stop", "{}").unwrap();
+    lab.cluster.machine_is(&other, "web02", "Stopped");
+    assert_eq!(lab.content(&other, "web02", &[]), lab.content(&lab.space, "web01", &[]));
+
+    lab.cluster.apply(&other, &machine("mine", "Halted"));
+    let taken = lab.run(&["web01", &format!("{other}/mine")]);
+    assert_eq!(taken.status, 6, "{taken:?}");
+    let nowhere = lab.run(&["web01", "no-such-place/web02"]);
+    assert_eq!(nowhere.status, 5, "{nowhere:?}");
+    lab.cluster.put(&lab.space, "virtualmachines/web01/start", "{}").unwrap();
+    lab.cluster.machine_is(&lab.space, "web01", "Running");
+    let running = lab.run(&["web01", &format!("{other}/web03")]);
+    assert_eq!(running.status, 6, "{running:?}");
+    assert!(running.err.contains("--snapshot"), "{running:?}");
+}
+
+#[test]
+fn a_snapshot_is_cloned_into_another_namespace_and_what_fails_leaves_nothing() {
+    let lab = Lab::new();
+    let other = lab.cluster.namespace();
+    let snapshot = json!({
+        "apiVersion": "snapshot.kubevirt.io/v1beta1",
+        "kind": "VirtualMachineSnapshot",
+        "metadata": { "name": "before" },
+        "spec": { "source": { "apiGroup": "kubevirt.io", "kind": "VirtualMachine", "name": "web01" } },
+    });
+    lab.cluster.apply(&lab.space, &snapshot);
+    wait_for("the snapshot", || lab.get("vmsnapshot", "before")["status"]["readyToUse"] == true);
+    let pattern = format!("{other}/old-{{n}}");
+    let made = lab.run(&["web01", "--name", &pattern, "--count", "2", "--snapshot", "before"]);
+    assert_eq!(made.status, 0, "{made:?}");
+    let whole = lab.content(&lab.space, "web01", &["--snapshot", "before"]);
+    assert_eq!(lab.content(&other, "old-2", &[]), whole);
+
+    let bad = format!("{other}/bad");
+    lab.cluster.fault(&format!("op=datavolume,object={other}/bad,max=1,fault=no space left"));
+    let failed = lab.run(&["web01", &bad, "--rollback"]);
+    assert_eq!(failed.status, 1, "{failed:?}");
+    assert!(failed.err.contains("no space left"), "{failed:?}");
+    let gone = |name: &str| {
+        for kind in ["vm", "dv"] {
+            let found = lab.cluster.kubectl(&["get", kind, "-n", &other, "-o", "name"]);
+            assert!(!found.contains(name), "{found}");
+        }
+        assert_eq!(lab.left("vmexport"), "");
+    };
+    gone("bad");
+    let again = lab.run(&["web01", &bad]);
+    assert_eq!((again.status, &again.lines()[0]["outcome"]), (0, &json!("done")), "{again:?}");
+
+    let late = format!("{other}/late");
+    let slow = format!("op=controller,object=datavolumes/{other}/late,delay=10s,max=2");
+    lab.cluster.fault(&slow);
+    let stopped = lab.run(&["web01", &late, "--timeout", "3s"]);
+    assert_eq!(stopped.status, 11, "{stopped:?}");
+    gone("late");
+}

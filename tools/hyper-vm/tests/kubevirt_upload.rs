@@ -128,7 +128,10 @@ fn flag_image_upload() {
     assert_eq!(template["spec"]["source"], json!({ "upload": {} }));
     let room = &template["spec"]["storage"]["resources"]["requests"]["storage"];
     assert_eq!(*room, "3079Ki", "as large as the guest sees it");
-    assert!(!machine["metadata"].to_string().contains("hyper/upload"), "it is whole: {machine}");
+    assert!(
+        !machine["metadata"].to_string().contains("hyper/unfinished"),
+        "it is whole: {machine}"
+    );
     assert_eq!(lab.vm(&["stop", "raw"]).status, 0);
     lab.holds("raw", &disk);
     let qcow2 = lab.as_format(&disk, "disk.qcow2", &["-O", "qcow2", "-c"]);
@@ -241,7 +244,7 @@ fn who_interrupts_or_kills_it_leaves_nothing_either() {
     child.kill().unwrap();
     child.wait().unwrap();
     let half = lab.machine("killed");
-    assert!(half["metadata"].to_string().contains("hyper/upload"), "{half}");
+    assert!(half["metadata"].to_string().contains("hyper/unfinished"), "{half}");
     let again = lab.upload("killed", &disk, &[]);
     assert_eq!(again.status, 6, "{again:?}");
     assert!(again.err.contains("hyper history runs clean"), "{again:?}");

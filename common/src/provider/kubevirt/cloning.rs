@@ -1,4 +1,5 @@
-//! Clones of machines (clone.kubevirt.io), in the namespace of their source. The cluster takes a
+//! Clones of machines (clone.kubevirt.io), in the namespace of their source; `crossing.rs` has those
+//! in another one. The cluster takes a
 //! snapshot and restores it under another name; a `VirtualMachineClone` tells how far it is.
 
 use async_trait::async_trait;
@@ -22,7 +23,7 @@ use crate::vm::VmId;
 const CLONES: (&str, &str) = ("clone.kubevirt.io", "virtualmachineclones");
 
 /// The annotation of a clone that says what it was made of.
-const MARK: &str = "hyper/cloned-from";
+pub(super) const MARK: &str = "hyper/cloned-from";
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -75,6 +76,16 @@ impl Kubevirt {
         }
         let (namespace, name) = parts(&wanted.source);
         let source = both(self, &wanted.source).await?.0.metadata.uid;
+        if let Some((other, target)) = wanted.name.split_once('/')
+            && other != namespace
+        {
+            let snapshot = match &wanted.snapshot {
+                Some(snapshot) => Some(self.ready_snapshot(&wanted.source, snapshot).await?.name),
+                None => None,
+            };
+            return self.plan_crossing(wanted, &source, (other, target), snapshot.as_deref()).await;
+        }
+        let target = wanted.name.rsplit_once('/').map_or(&*wanted.name, |(_, target)| target);
         let from = match &wanted.snapshot {
             Some(snapshot) => self.ready_snapshot(&wanted.source, snapshot).await?,
             None => End { kind: "VirtualMachine".to_owned(), name: name.to_owned() },
@@ -82,16 +93,16 @@ impl Kubevirt {
         let job = Job {
             kubevirt: self.clone(),
             namespace: namespace.to_owned(),
-            name: wanted.name.clone(),
-            mark: mark(&source, &wanted.name),
+            name: target.to_owned(),
+            mark: mark(&source, target),
             from,
         };
         let resource = self.client().resource(KUBEVIRT, MACHINES).await?;
         let place = Place { resource, namespace: Some(namespace) };
-        let there = self.client().get::<VirtualMachine>(place, &wanted.name).await;
+        let there = self.client().get::<VirtualMachine>(place, target).await;
         let Some(there) = optional(there)? else { return Ok(Planned::Ready(Box::new(job))) };
         if there.metadata.annotations.get(MARK) == Some(&job.mark) {
-            return Ok(Planned::There(id(namespace, &wanted.name)));
+            return Ok(Planned::There(id(namespace, target)));
         }
         // A run that was killed may have left it to the cluster.
         match job.begun().await? {

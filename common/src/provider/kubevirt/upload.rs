@@ -26,7 +26,7 @@ use crate::vm::VmId;
 pub(super) const UPLOAD: &str = "upload";
 
 /// The annotation of a machine that is not whole yet; its value is the run's own.
-const MARK: &str = "hyper/upload";
+pub(super) const UNFINISHED: &str = "hyper/unfinished";
 
 /// Where the proxy takes images: it answers when it has all of one, or, before CDI 1.26, when the
 /// image is on the claim.
@@ -108,7 +108,7 @@ impl<'f> Filling<'f> {
 
     /// Says in a machine that it is not whole, and keeps it from running.
     pub(super) fn mark(&self, machine: &mut Value) {
-        machine["metadata"]["annotations"][MARK] = self.mark.as_str().into();
+        machine["metadata"]["annotations"][UNFINISHED] = self.mark.as_str().into();
     }
 
     /// Fills the disk; the machine is whole then, and is switched on with `start`.
@@ -120,7 +120,7 @@ impl<'f> Filling<'f> {
         self.is_awaited(cancel).await?;
         self.send(cancel).await?;
         self.is_filled(cancel).await?;
-        let mut patch = json!({ "metadata": { "annotations": { MARK: null } } });
+        let mut patch = json!({ "metadata": { "annotations": { UNFINISHED: null } } });
         if start {
             patch["spec"] = json!({ "runStrategy": "Always" });
         }
@@ -277,7 +277,7 @@ impl<'f> Filling<'f> {
 }
 
 impl Kubevirt {
-    async fn machines<'n>(&self, namespace: &'n str) -> Result<Place<'n>> {
+    pub(super) async fn machines<'n>(&self, namespace: &'n str) -> Result<Place<'n>> {
         let resource = self.client().resource(KUBEVIRT, MACHINES).await?;
         Ok(Place { resource, namespace: Some(namespace) })
     }
@@ -293,7 +293,7 @@ impl Kubevirt {
         let place = self.machines(namespace).await?;
         let found = optional(self.client().get::<Value>(place, name).await)?;
         Ok(found.map(|machine| {
-            let mark = machine["metadata"]["annotations"][MARK].as_str().map(str::to_owned);
+            let mark = machine["metadata"]["annotations"][UNFINISHED].as_str().map(str::to_owned);
             (machine, mark)
         }))
     }
@@ -318,7 +318,7 @@ impl Kubevirt {
             _ => return Ok(false),
         };
         remove(self.client(), self.machines(namespace).await?, name).await?;
-        for volume in volumes(&machine) {
+        for volume in templates(&machine) {
             self.remove_volume(namespace, name, volume).await?;
         }
         Ok(true)
@@ -349,6 +349,12 @@ fn volumes(machine: &Value) -> impl Iterator<Item = &str> {
     let all = machine.pointer("/spec/dataVolumeTemplates").and_then(Value::as_array);
     let own = all.into_iter().flatten().filter(|it| it["spec"]["source"].get("upload").is_some());
     own.map(|it| text(it, "/metadata/name"))
+}
+
+/// The volumes that a machine has templates for.
+pub(super) fn templates(machine: &Value) -> impl Iterator<Item = &str> {
+    let all = machine.pointer("/spec/dataVolumeTemplates").and_then(Value::as_array);
+    all.into_iter().flatten().map(|it| text(it, "/metadata/name"))
 }
 
 /// CDI's upload proxy.

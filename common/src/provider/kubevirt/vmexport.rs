@@ -72,7 +72,20 @@ struct Format {
     url: String,
 }
 
+impl Link {
+    /// The volume of a claim. Older releases put the export's name before a snapshot's.
+    pub(super) fn volume(&self, claim: &str, export: &str) -> Option<&LinkedVolume> {
+        self.volumes.iter().find(|volume| volume.plain(export) == claim)
+    }
+}
+
 impl LinkedVolume {
+    /// Its claim's name, for the export of this name.
+    pub(super) fn plain(&self, export: &str) -> &str {
+        let rest = self.name.strip_prefix(export);
+        rest.and_then(|rest| rest.strip_prefix('-')).unwrap_or(&self.name)
+    }
+
     /// Where it is in the form `format`: `raw`, `gzip`.
     pub(super) fn url(&self, format: &str) -> Option<&str> {
         self.formats.iter().find(|it| it.format == format).map(|it| it.url.as_str())

@@ -106,17 +106,12 @@ impl Server {
 
     /// The volume of a claim. Older releases put the export's name before a snapshot's.
     pub(super) fn volume(&self, claim: &str) -> Option<&LinkedVolume> {
-        self.link.volumes.iter().find(|volume| self.plain(volume) == claim)
+        self.link.volume(claim, &self.export)
     }
 
     /// The claims whose volumes are served.
     pub(super) fn claims(&self) -> impl Iterator<Item = &str> {
-        self.link.volumes.iter().map(|volume| self.plain(volume))
-    }
-
-    fn plain<'v>(&self, volume: &'v LinkedVolume) -> &'v str {
-        let rest = volume.name.strip_prefix(self.export.as_str());
-        rest.and_then(|rest| rest.strip_prefix('-')).unwrap_or(&volume.name)
+        self.link.volumes.iter().map(|volume| volume.plain(&self.export))
     }
 
     /// Asks for a byte, to see that somebody answers.

@@ -7,8 +7,10 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hyper::Method;
 use hyper_common::error::{Error, ErrorKind, Result};
 use rustls::ClientConfig;
+use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -127,23 +129,29 @@ async fn try_start(
         std::fs::remove_dir_all(&data).map_err(|error| Error::io("remove it", error))?;
     }
     keep(keeper, "etcd", programs.etcd.clone(), etcd_args(&etcd), folder.to_owned())?;
-    let args = match programs.apiserver.file_name().is_some_and(|name| name == "miniapi") {
-        true => miniapi_args(&etcd, api),
-        false => apiserver_args(&etcd, api),
-    };
+    let mini = programs.apiserver.file_name().is_some_and(|name| name == "miniapi");
+    let args = if mini { miniapi_args(&etcd, api) } else { apiserver_args(&etcd, api) };
     keep(keeper, "kube-apiserver", programs.apiserver.clone(), args, folder.to_owned())?;
     let tls = trust(&authority.pem())?;
     let upstream = Upstream::new(format!("127.0.0.1:{api}"), Some(tls), Some(IDENTITIES[0].1));
     let upstream = upstream.map_err(|error| Error::io("reach the API server", error))?;
-    ready(keeper, &upstream, folder).await?;
+    ready(keeper, &upstream, folder, mini).await?;
     Ok((etcd, Arc::new(upstream)))
 }
 
-async fn ready(keeper: &Keeper, upstream: &Upstream, folder: &Path) -> Result<()> {
+/// Waits until the API server answers; `bare` is one that has no first namespace by itself.
+async fn ready(keeper: &Keeper, upstream: &Upstream, folder: &Path, bare: bool) -> Result<()> {
     let end = Instant::now() + READY;
     loop {
         // Readiness is said before the first namespace is there.
         let ready = upstream.get("/readyz").await;
+        if bare && ready.is_ok() {
+            let first = json!({
+                "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "default" },
+            });
+            // What came of it is seen below.
+            let _ = upstream.call(Method::POST, "/api/v1/namespaces", Some(&first)).await;
+        }
         if ready.is_ok() && upstream.get("/api/v1/namespaces/default").await.is_ok() {
             return Ok(());
         }

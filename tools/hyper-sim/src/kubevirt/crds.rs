@@ -1,21 +1,9 @@
 //! The resources of KubeVirt and of its importer, CDI, as definitions of our own: names, versions,
 //! columns and subresources as real ones, schemas that say little and keep all fields.
 
-use std::path::Path;
-use std::time::Duration;
-
-use bytes::Bytes;
 use clap::ValueEnum;
-use hyper::Method;
-use hyper_common::error::{Error, ErrorKind, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
-
-use super::json::{is_condition, list, name, text};
-use super::upstream::{Fail, Upstream};
-
-const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 /// A release of KubeVirt, as far as its API differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
@@ -306,6 +294,32 @@ const RESOURCES: &[Resource] = &[
     },
 ];
 
+/// For an API server that has no storage classes of its own, as a testbed's.
+const STORAGE_CLASS: Resource = Resource {
+    group: "storage.k8s.io",
+    kind: "StorageClass",
+    plural: "storageclasses",
+    short: &["sc"],
+    cluster: true,
+    status: false,
+    versions: &[("v1", V1_0)],
+    ..PLAIN
+};
+
+/// The definitions of all that a release has.
+pub fn definitions(release: Release) -> Vec<Value> {
+    RESOURCES.iter().map(|resource| resource.definition(release)).collect()
+}
+
+/// The definition of storage classes.
+pub fn storage_class() -> Value {
+    let mut definition = STORAGE_CLASS.definition(V1_0);
+    // The group is Kubernetes' own, which has to be said.
+    definition["metadata"]["annotations"] =
+        json!({ "api-approved.kubernetes.io": "unapproved, for a simulated cluster" });
+    definition
+}
+
 impl Resource {
     fn definition(&self, release: Release) -> Value {
         let served: Vec<_> = self.versions.iter().filter(|(_, since)| *since <= release).collect();
@@ -406,102 +420,4 @@ fn machine_schema(any: impl Fn() -> Value) -> Value {
     }));
     spec["required"] = json!(["template"]);
     spec
-}
-
-/// Makes the resources known to the API server: those in the files of a folder, then our own for
-/// what is not among them; waits until all are served.
-///
-/// # Errors
-/// `Protocol` for a definition that is refused; `Unavailable` when they are not served in time.
-pub async fn install(
-    upstream: &Upstream,
-    release: Release,
-    definitions: Vec<(String, Bytes)>,
-) -> Result<()> {
-    let mut there = Vec::new();
-    for (file, bytes) in definitions {
-        let made = upstream.call_as(Method::POST, CRDS, "application/yaml", Some(bytes)).await;
-        there.extend(posted(made, &file)?);
-    }
-    for resource in RESOURCES {
-        let definition = resource.definition(release);
-        if there.iter().any(|it| it == name(&definition)) {
-            continue;
-        }
-        let made = upstream.call(Method::POST, CRDS, Some(&definition)).await;
-        posted(made, name(&definition))?;
-    }
-    served(upstream).await
-}
-
-/// The name of what was made; nothing for what was there already.
-fn posted(made: std::result::Result<Value, Fail>, what: &str) -> Result<Option<String>> {
-    match made {
-        Ok(made) => Ok(Some(name(&made).to_owned())),
-        Err(Fail { status: 409, .. }) => Ok(None),
-        Err(fail) => Err(Error::new(ErrorKind::Protocol, "define a resource")
-            .with_subject(what)
-            .with_hint(fail.message)),
-    }
-}
-
-/// The definitions in the files of a folder.
-///
-/// # Errors
-/// `Io` for a folder that cannot be read; `NotFound` for one without any.
-pub fn files(folder: &Path) -> Result<Vec<(String, Bytes)>> {
-    let failed =
-        |error| Error::io("read definitions", error).with_subject(folder.display().to_string());
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|it| it == "yaml" || it == "yml" || it == "json") {
-            let bytes = std::fs::read(&path).map_err(failed)?;
-            found.push((path.display().to_string(), bytes.into()));
-        }
-    }
-    found.sort();
-    if found.is_empty() {
-        return Err(Error::new(ErrorKind::NotFound, "there are no definitions")
-            .with_subject(folder.display().to_string()));
-    }
-    Ok(found)
-}
-
-async fn served(upstream: &Upstream) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Ok(all) = upstream.get(CRDS).await {
-            let mut groups = list(&all, "/items").iter();
-            if groups.all(|it| is_condition(it, "Established")) && lists(upstream, &all).await {
-                return Ok(());
-            }
-        }
-        if Instant::now() > end {
-            return Err(Error::new(ErrorKind::Unavailable, "serve the resources of KubeVirt"));
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// Whether each can be listed: what is established is served a moment later.
-async fn lists(upstream: &Upstream, all: &Value) -> bool {
-    for definition in list(all, "/items") {
-        let stored = list(definition, "/spec/versions");
-        let stored = stored.iter().find(|it| it["storage"] == true).map(name_of);
-        let path = format!(
-            "/apis/{}/{}/{}?limit=1",
-            text(definition, "/spec/group"),
-            stored.unwrap_or_default(),
-            text(definition, "/spec/names/plural")
-        );
-        if upstream.get(&path).await.is_err() {
-            return false;
-        }
-    }
-    true
-}
-
-fn name_of(version: &Value) -> &str {
-    text(version, "/name")
 }

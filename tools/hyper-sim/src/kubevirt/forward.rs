@@ -83,7 +83,7 @@ async fn checked(
 }
 
 /// Answers a request that comes by such a port.
-async fn within(sim: Arc<Sim>, key: Key, request: Request<Incoming>) -> Answer {
+pub async fn within(sim: Arc<Sim>, key: Key, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let answer = ingress::serve(&sim, &request, &key, &parts).await;

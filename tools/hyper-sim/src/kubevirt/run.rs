@@ -18,7 +18,7 @@ use super::request::Kubevirt;
 use super::sim::Sim;
 use super::upstream::Upstream;
 use super::world::{self, Start};
-use super::{crds, ingress, proxy};
+use super::{define, ingress, proxy};
 use crate::rule::Rules;
 use crate::serve::{listen, serve};
 use crate::vsphere::disk::{DiskImage, Store};
@@ -63,10 +63,10 @@ async fn simulate(
     let args = &request.args;
     // What may be wrong with files is found before anything is started.
     let base = base(args)?;
-    let definitions = args.crds.as_deref().map(crds::files).transpose()?.unwrap_or_default();
+    let definitions = args.crds.as_deref().map(define::files).transpose()?.unwrap_or_default();
     let machines = machines(&request).await?;
     let ground = ground(base, &disks, &authority, keeper).await?;
-    crds::install(&ground.api, args.kubevirt_version, definitions).await?;
+    define::install(&ground.api, args.kubevirt_version, definitions).await?;
     let groups = Groups::discover(&ground.api).await;
     let groups = groups.map_err(|fail| {
         Error::new(ErrorKind::Protocol, "ask what is served").with_hint(fail.to_string())

@@ -115,11 +115,12 @@ pub async fn may(
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     let (status, found) = as_client(sim, request, Method::POST, path, Some(&asked)).await?;
     match status {
-        // An API server without authorization allows everything to whom it knows.
-        404 => {
-            let (status, _) = as_client(sim, request, Method::GET, "/api/v1", None).await?;
-            if status == 401 { Err(refusal(401, "Unauthorized")) } else { Ok(()) }
-        }
+        // An API server that cannot be asked allows everything, or nothing.
+        404 => match as_client(sim, request, Method::GET, "/api/v1", None).await? {
+            (401, _) => Err(refusal(401, "Unauthorized")),
+            (403, found) => Err(refusal(403, text(&found, "/message"))),
+            _ => Ok(()),
+        },
         401 => Err(refusal(401, "Unauthorized")),
         403 => Err(refusal(403, text(&found, "/message"))),
         _ if is_true(&found, "/status/allowed") => Ok(()),

@@ -152,7 +152,7 @@ async fn keep(sim: &Arc<Sim>, claim: &Value, mut body: Incoming, action: &Action
 }
 
 /// Unpacks an image, looks what it is, and puts it on the claim.
-fn store(sim: &Sim, claim: &str, mut file: File, room: Option<u64>) -> Done<bool> {
+pub fn store(sim: &Sim, claim: &str, mut file: File, room: Option<u64>) -> Done<bool> {
     let failed = |error| Error::io("read what was uploaded", error);
     let mut magic = [0; 4];
     file.rewind().map_err(failed)?;

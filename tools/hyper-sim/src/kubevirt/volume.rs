@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::control::Next;
+use super::import;
 use super::json::{
     deleting, has, is_owned, list, name, namespace, owner, set, set_condition, text, uid, unset,
 };
@@ -172,7 +173,12 @@ pub async fn bind(sim: &Sim, claim: &Value) -> Result<(), Fail> {
 }
 
 /// One step on the way to a filled volume.
-async fn advance(sim: &Sim, key: &Key, volume: &mut Value, claim: &Value) -> Result<Next, Fail> {
+async fn advance(
+    sim: &Arc<Sim>,
+    key: &Key,
+    volume: &mut Value,
+    claim: &Value,
+) -> Result<Next, Fail> {
     let phase = text(volume, "/status/phase").to_owned();
     let kind = source(volume);
     if phase == "Succeeded" || phase == "Failed" {
@@ -205,6 +211,16 @@ async fn advance(sim: &Sim, key: &Key, volume: &mut Value, claim: &Value) -> Res
             }
             return Ok(Next::Again(sim.pace));
         }
+    }
+    if import::is_near(volume)
+        && let Err(why) = import::fetch(sim, volume, claim).await
+    {
+        // The importer tries again and again.
+        let restarts = volume["status"]["restartCount"].as_u64().unwrap_or(0) + 1;
+        set(volume, &["status", "restartCount"], restarts.into());
+        set_condition(volume, "Running", false, "Error", &why);
+        sim.control.put_status(Kind::Volume, volume).await?;
+        return Ok(Next::Again(sim.pace * 10));
     }
     finish(sim, volume, claim).await
 }

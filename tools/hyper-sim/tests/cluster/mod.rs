@@ -97,8 +97,14 @@ impl Cluster {
     pub fn start(args: &[&str]) -> Self {
         let (sender, started) = mpsc::channel();
         let said = Arc::new(Mutex::new(String::new()));
-        let (args, heard): (Vec<String>, _) =
+        let (mut args, heard): (Vec<String>, _) =
             (args.iter().map(|it| (*it).to_owned()).collect(), said.clone());
+        // The real definitions are those of one release.
+        if let Ok(folder) = std::env::var("HYPER_TB_KUBEVIRT_CRDS")
+            && !args.iter().any(|it| it == "--kubevirt-version" || it == "--crds")
+        {
+            args.extend(["--crds".to_owned(), folder]);
+        }
         std::thread::spawn(move || {
             let mut command = Command::new("/bin/sh");
             under(&mut command, &["-c", GUARD, "guard"]);
@@ -216,6 +222,13 @@ impl Cluster {
         let args = ["create", "--raw", "/hyper-sim/faults", "-f", "-"];
         let output = self.try_kubectl(&args, Some(rule));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Whether its API server knows an API group: a testbed's smaller server has no
+    /// `rbac.authorization.k8s.io`, so that nobody but its admin may do anything.
+    pub fn has(&self, group: &str) -> bool {
+        let path = format!("/apis/{group}");
+        self.try_kubectl(&["get", "--raw", &path], None).status.success()
     }
 
     /// Waits until a machine is as wanted, such as `Running`.
