@@ -6,6 +6,7 @@
 
 mod args;
 mod beside;
+mod disks;
 mod machine;
 mod ova_file;
 mod package;

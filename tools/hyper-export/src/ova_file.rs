@@ -12,7 +12,8 @@ use hyper_common::provider::ExportSource;
 use hyper_common::sink::{FileSink, Sink};
 use hyper_common::transfer::{PackageKeeper, PackageState, Progress, State, is_spoilt};
 
-use crate::machine::{Shared, image_source};
+use crate::disks::image_source;
+use crate::machine::Shared;
 use crate::package::Front;
 use crate::plan::{MachinePlan, PlannedDisk};
 use crate::record::Exported;

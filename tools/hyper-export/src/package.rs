@@ -17,7 +17,8 @@ use hyper_common::transfer::{
 };
 
 use crate::beside::{SmallFile, machine_file, machine_path};
-use crate::machine::{Shared, disk_artifact, image_source, nvram_of};
+use crate::disks::image_source;
+use crate::machine::{Shared, disk_artifact, nvram_of};
 use crate::plan::{MachinePlan, PlannedDisk};
 use crate::record::{Artifact, Exported};
 use crate::request::{PackageCompress, To};
