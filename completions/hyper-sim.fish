@@ -37,6 +37,7 @@ complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l vms -d '
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l running -d 'Have this machine run' -r
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l efi -d 'Give this machine UEFI firmware, with =secure Secure Boot, with =tpm a virtual TPM as well' -r
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l odd -d 'Make the disks of a machine independent, rdm, shared or encrypted' -r
+complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l alarm -d 'Have an alarm triggered on this machine: red or yellow, noted by USER' -r
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l session-timeout -d 'End a login that was not used for so long' -r
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l lease-timeout -d 'End a lease that made no progress for so long' -r
 complete -c hyper-sim -n "__fish_hyper_sim_using_subcommand vsphere" -l page-size -d 'Send at most so many objects in a page' -r

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::kubevirt::args::KubevirtArgs;
 use crate::rule::Rule;
+use crate::vsphere::alarm::STATUSES;
 use crate::vsphere::machine::Oddity;
 
 /// The arguments of `hyper sim`.
@@ -85,6 +86,10 @@ pub struct VsphereArgs {
     /// Make the disks of a machine independent, rdm, shared or encrypted
     #[arg(long, value_name = "NAME=KIND", value_parser = oddity)]
     pub odd: Vec<OddArg>,
+
+    /// Have an alarm triggered on this machine: red or yellow, noted by USER
+    #[arg(long, value_name = "NAME=COLOUR[:USER]", value_parser = alarm)]
+    pub alarm: Vec<AlarmArg>,
 
     /// End a login that was not used for so long
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = parse_duration)]
@@ -174,6 +179,25 @@ fn efi(text: &str) -> Result<EfiArg, String> {
         Some(_) => return Err("KIND is secure or tpm".to_owned()),
     };
     Ok(EfiArg { name: name.to_owned(), secure, tpm })
+}
+
+/// A machine that an alarm is triggered on.
+#[derive(Debug, Clone, Serialize)]
+pub struct AlarmArg {
+    /// The machine's name.
+    pub name: String,
+    /// How bad it is.
+    pub status: &'static str,
+    /// Who has taken note of it.
+    pub by: Option<String>,
+}
+
+fn alarm(text: &str) -> Result<AlarmArg, String> {
+    let (name, rest) = text.split_once('=').ok_or("give NAME=COLOUR")?;
+    let (word, by) = rest.split_once(':').map_or((rest, None), |(word, by)| (word, Some(by)));
+    let status = STATUSES.into_iter().find(|known| *known == word);
+    let status = status.ok_or_else(|| format!("COLOUR is {}", STATUSES.join(" or ")))?;
+    Ok(AlarmArg { name: name.to_owned(), status, by: by.map(str::to_owned) })
 }
 
 /// A machine and what is odd about its disks.

@@ -77,10 +77,14 @@ impl Vsphere {
         let args = &self.args;
         let odd = args.odd.iter().map(|OddArg { name, .. }| name);
         let efi = args.efi.iter().map(|efi| &efi.name);
-        for name in args.running.iter().chain(efi).chain(odd) {
+        let alarms = args.alarm.iter().map(|alarm| &alarm.name);
+        for name in args.running.iter().chain(efi).chain(odd).chain(alarms) {
             if names.binary_search(name).is_err() {
                 return Err(Error::usage("there is no such machine").with_subject(name));
             }
+        }
+        if args.esx && !args.alarm.is_empty() {
+            return Err(Error::usage("a single host has no alarms"));
         }
         if args.esx && self.machines.iter().any(|machine| machine.path.len() > 1) {
             return Err(Error::usage("a single host has no folders for machines"));

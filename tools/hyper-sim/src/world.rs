@@ -8,6 +8,7 @@ use hyper_common::error::{Error, ErrorKind, Result};
 use jiff::{Timestamp, ToSpan};
 
 use crate::request::{Generated, SAMPLE, Vsphere, generated_name};
+use crate::vsphere::alarm::Alarm;
 use crate::vsphere::disk::DiskImage;
 use crate::vsphere::inventory::Inventory;
 use crate::vsphere::machine::{BOOT, Disk, Machine, Power};
@@ -77,6 +78,14 @@ fn add(
     let networks = &tree.places.network;
     let nics = networks.iter().take(if images.len() > 1 { 2 } else { 1 }).enumerate();
     let nics = nics.map(|(at, network)| (mac(number, at as u64), network.clone())).collect();
+    for alarm in args.alarm.iter().filter(|alarm| alarm.name == name) {
+        tree.alarms.push(Alarm {
+            machine: reference.clone(),
+            status: alarm.status,
+            since: now,
+            acknowledged_by: alarm.by.clone(),
+        });
+    }
     tree.insert(Machine {
         reference,
         name: name.to_owned(),

@@ -1,11 +1,15 @@
 //! vCenter and ESXi, over the vSphere Web Services API (SOAP): the same calls on every version
 //! from 6 on and on single hosts.
 
+mod alarms;
 mod auth;
 mod client;
 mod cloning;
+mod collector;
 mod config;
 mod datastore;
+mod event;
+mod events;
 mod export;
 mod fault;
 mod inventory;
@@ -129,11 +133,11 @@ impl Provider for Vsphere {
     }
 
     fn events(&self) -> Option<&dyn Events> {
-        None
+        Some(self)
     }
 
     fn alarms(&self) -> Option<&dyn Alarms> {
-        None
+        Some(self)
     }
 
     fn power(&self) -> Option<&dyn Power> {

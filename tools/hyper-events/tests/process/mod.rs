@@ -48,6 +48,10 @@ impl User {
         self.home.path()
     }
 
+    pub fn variables(&self) -> &[(&'static str, String)] {
+        &self.variables
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-events"));
         command.args(args).env_clear().env("HOME", self.home()).current_dir(self.home());

@@ -110,7 +110,12 @@ async fn sim(args: &[&str]) -> std::sync::Arc<Sim> {
 #[tokio::test]
 async fn every_value_is_what_the_interface_says() {
     let odd = ["--odd", "db01=rdm", "--odd", "web01=encrypted", "--running", "app01"];
-    for args in [&[][..], &odd, &["--esx", "--running", "db01"], &["--efi", "web01=tpm"]] {
+    for args in [
+        &[][..],
+        &odd,
+        &["--esx", "--running", "db01"],
+        &["--efi", "web01=tpm", "--alarm", "web01=red:jo"],
+    ] {
         let sim = sim(args).await;
         let mut state = sim.lock();
         let ids: Vec<String> = state.tree.machines.keys().cloned().collect();
@@ -132,6 +137,7 @@ async fn every_value_is_what_the_interface_says() {
         let mut objects: Vec<Ref> = state.tree.entities.keys().cloned().collect();
         objects.extend(state.tree.all_machines());
         objects.push(Ref::new("VirtualMachineSnapshot", "snapshot-2"));
+        objects.extend((!state.tree.esx).then(super::alarm::definition));
         objects.push(Ref::new("ServiceInstance", "ServiceInstance"));
         for object in objects {
             assert!(state.exists(None, &object), "{object}");

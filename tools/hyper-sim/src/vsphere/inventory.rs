@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::alarm::Alarm;
 use super::machine::Machine;
 use super::value::Ref;
 
@@ -29,6 +30,8 @@ pub struct Inventory {
     order: HashMap<Ref, Vec<String>>,
     /// The references that the rest hangs on.
     pub places: Places,
+    /// The alarms that are triggered.
+    pub alarms: Vec<Alarm>,
     next: u32,
 }
 
@@ -103,6 +106,7 @@ impl Inventory {
             machines: BTreeMap::new(),
             order: HashMap::new(),
             places: places.clone(),
+            alarms: Vec::new(),
             next: if esx { 1 } else { 1001 },
         };
         let (dc, cluster) = match esx {
@@ -173,6 +177,7 @@ impl Inventory {
 
     /// Takes a machine away.
     pub fn remove(&mut self, machine: &Ref) {
+        self.alarms.retain(|alarm| alarm.machine != *machine);
         self.machines.remove(&machine.value);
         self.order.values_mut().for_each(|all| all.retain(|id| *id != machine.value));
     }
@@ -180,6 +185,11 @@ impl Inventory {
     /// The machine of a reference.
     pub fn machine(&self, reference: &Ref) -> Option<&Machine> {
         (reference.kind == "VirtualMachine").then(|| self.machines.get(&reference.value)).flatten()
+    }
+
+    /// Whether something is a machine or a place.
+    pub fn is_entity(&self, object: &Ref) -> bool {
+        self.entities.contains_key(object) || self.machine(object).is_some()
     }
 
     /// The machine that a snapshot belongs to.

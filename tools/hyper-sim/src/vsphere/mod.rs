@@ -4,6 +4,7 @@
 //! wrong order, unknown ones) is a fault here, so that a client's mistakes are found. Nothing of
 //! `hyper_common`'s own client is used; disks are read and encoded with its image formats.
 
+pub mod alarm;
 mod call;
 mod change;
 mod check;

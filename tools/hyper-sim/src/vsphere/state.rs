@@ -9,7 +9,7 @@ use super::schema::SCHEMA;
 use super::session::{Session, View};
 use super::task::Task;
 use super::value::{Ref, Value};
-use super::{service, session, view_place, view_vm};
+use super::{alarm, service, session, view_place, view_vm};
 
 /// What changes.
 #[derive(Debug)]
@@ -52,6 +52,7 @@ impl State {
             "VirtualMachineSnapshot" => self.tree.machine_of_snapshot(object).is_some(),
             "Task" => self.tasks.contains_key(&object.value),
             "HttpNfcLease" => self.leases.contains_key(&object.value),
+            "Alarm" => !self.tree.esx && *object == alarm::definition(),
             "ContainerView" => own.is_some_and(|own| own.views.contains_key(&object.value)),
             "PropertyFilter" => own.is_some_and(|own| own.filter(&object.value).is_some()),
             "PropertyCollector" => {
@@ -67,6 +68,9 @@ impl State {
 
     /// A property of an object by its name, as the holder of a session sees it.
     pub fn property(&self, session: Option<&str>, object: &Ref, name: &str) -> Option<Value> {
+        if name == "triggeredAlarmState" {
+            return self.tree.is_entity(object).then(|| alarm::triggered(&self.tree, object));
+        }
         match object.kind.as_str() {
             "VirtualMachine" => view_vm::property(&self.tree, self.tree.machine(object)?, name),
             "VirtualMachineSnapshot" => {
@@ -75,6 +79,7 @@ impl State {
             }
             "Task" => self.tasks.get(&object.value)?.property(name),
             "HttpNfcLease" => self.leases.get(&object.value)?.property(name),
+            "Alarm" => alarm::property(&self.tree, name),
             "SessionManager" => session::property(self, session, name),
             "ServiceInstance" => service::property(self.tree.esx, name),
             "ContainerView" => {

@@ -53,6 +53,10 @@ def sessions():
     return si
 
 
+def content_is_host(si):
+    return si.content.about.apiType == "HostAgent"
+
+
 def listing(si):
     """All machines by name, from a container view in pages of two."""
     content = si.RetrieveContent()
@@ -102,6 +106,19 @@ def everything(si, machines):
     assert cards[1].backing.network.name == "lab" and cards[1].macAddress
     options = {option.key: option.value for option in machines["db01"].config.extraConfig}
     assert options["nvram"] == "db01.nvram", options
+
+
+def alarms(si, machines):
+    """What is triggered, seen from the root, from the machine and from another one."""
+    root = si.content.rootFolder
+    found = {state.entity.name: state for state in root.triggeredAlarmState}
+    assert set(found) == {"web01", "db01"}, found
+    db, web = found["db01"], found["web01"]
+    assert db.overallStatus == "red" and not db.acknowledged and db.time
+    assert web.overallStatus == "yellow" and web.acknowledgedByUser == "jo"
+    assert db.alarm.info.name == "Virtual machine heartbeat" and db.alarm == web.alarm
+    assert [state.key for state in machines["db01"].triggeredAlarmState] == [db.key]
+    assert not machines["app01"].triggeredAlarmState
 
 
 def searching(si, machines):
@@ -266,6 +283,8 @@ def main():
     si = sessions()
     machines = listing(si)
     everything(si, machines)
+    if not content_is_host(si):
+        alarms(si, machines)
     searching(si, machines)
     power(machines)
     snapshots(machines)

@@ -116,6 +116,17 @@ fn flag_odd_makes_disks_that_cannot_be_exported() {
 }
 
 #[test]
+fn flag_alarm_is_triggered_on_a_machine_and_seen_above_it() {
+    let server = Server::start(&["--plain", "--alarm", "web01=red:jo"]);
+    let client = server.login();
+    for object in [WEB, ("Folder", "group-d1"), ("Datacenter", "datacenter-2")] {
+        let states = client.fetch(object, "triggeredAlarmState");
+        assert!(states.has("<overallStatus>red<") && states.has(">jo<"), "{object:?}");
+    }
+    assert!(!client.fetch(("VirtualMachine", "vm-1002"), "triggeredAlarmState").has("red"));
+}
+
+#[test]
 fn flag_session_timeout_ends_an_idle_login() {
     let server = Server::start(&["--plain", "--session-timeout", "300ms"]);
     let client = server.login();

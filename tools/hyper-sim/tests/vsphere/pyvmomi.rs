@@ -24,7 +24,10 @@ fn the_schema_is_what_pyvmomi_has() {
 
 #[test]
 fn it_makes_every_call() {
-    for args in [&["--running", "app01"][..], &["--esx", "--running", "app01"]] {
+    for args in [
+        &["--running", "app01", "--alarm", "db01=red", "--alarm", "web01=yellow:jo"][..],
+        &["--esx", "--running", "app01"],
+    ] {
         let server = Server::start(&[args, &["-v"]].concat());
         let said = python("client.py", &[&server.address()], server.home.path());
         assert_eq!(said, "done\n");

@@ -47,6 +47,7 @@ OBJECTS = {
     "ExtensibleManagedObject": [],
     "VirtualMachineSnapshot": ["RevertToSnapshot_Task", "RemoveSnapshot_Task", "ExportSnapshot"],
     "Task": [],
+    "Alarm": [],
     "HttpNfcLease": [
         "HttpNfcLeaseGetManifest", "HttpNfcLeaseSetManifestChecksumType", "HttpNfcLeaseComplete",
         "HttpNfcLeaseAbort", "HttpNfcLeaseProgress",
@@ -95,6 +96,7 @@ ManagedObjectNotFound NotSupported InvalidArgument InvalidRequest InvalidPropert
 MethodNotFound InvalidPowerState InvalidState NotFound TaskInProgress ToolsUnavailable Timedout
 SnapshotFault FileLocked FileFault CannotAccessFile HostCommunication HostNotConnected
 InvalidCollectorVersion SecurityError UnexpectedFault SystemError HostConnectFault
+AlarmState AlarmInfo AlarmSpec AlarmExpression StateAlarmExpression
 InsufficientResourcesFault ResourceInUse DuplicateName HttpFault ConcurrentAccess LimitExceeded
 """.split()
 
