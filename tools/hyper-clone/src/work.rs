@@ -58,6 +58,9 @@ impl Shop<'_> {
                     row.id = Some(id.clone());
                     row.outcome = Outcome::Done;
                     made = Some(id);
+                    for remark in job.remarks() {
+                        self.reporter.warn(&format!("{}: {remark}", row.target_name));
+                    }
                 }
                 Err(error) => result = Err(error),
             },

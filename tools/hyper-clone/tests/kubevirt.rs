@@ -58,12 +58,12 @@ impl Lab {
 #[test]
 fn flag_power_on_and_flag_wait_and_flag_namespace() {
     let lab = Lab::new();
-    let made = lab.run(&["web01", "web02", "--power-on", "--wait"]);
+    let made = lab.run(&["web01", "web02", "--power-on", "--wait", "--progress", "json"]);
     assert_eq!(made.status, 0, "{made:?}");
     let row = &made.lines()[0];
     assert_eq!((&row["outcome"], &row["note"]), (&json!("done"), &json!("switched on")));
     assert_eq!(row["id"], format!("{}/web02", lab.space));
-    assert!(made.err.contains("web02: Succeeded"), "the phases are told: {made:?}");
+    assert!(made.err.contains("Succeeded"), "the phases are told: {made:?}");
     let instance = lab.get("vmi", "web02");
     assert!(instance.to_string().contains("AgentConnected"), "{instance}");
     let volume = &lab.get("vm", "web02")["spec"]["template"]["spec"]["volumes"][0];
@@ -168,12 +168,16 @@ impl Lab {
         disk["checksum"].as_str().unwrap().to_owned()
     }
 
-    /// Gives the source a card with an address.
+    /// Gives the source a card with an address, and a TPM that keeps what it has.
     fn card(&self) {
         let card = json!([{
             "op": "add",
             "path": "/spec/template/spec/domain/devices/interfaces/0/macAddress",
             "value": "02:00:00:00:00:77",
+        }, {
+            "op": "add",
+            "path": "/spec/template/spec/domain/devices/tpm",
+            "value": { "persistent": true },
         }]);
         let patch = ["patch", "vm", "web01", "-n", &self.space, "--type", "json", "-p"];
         self.cluster.kubectl(&[&patch[..], &[&card.to_string()]].concat());
@@ -186,10 +190,11 @@ fn a_clone_in_another_namespace_is_exported_and_imported() {
     lab.card();
     let other = lab.cluster.namespace();
     let target = format!("{other}/web02");
-    let made = lab.run(&["web01", &target, "--power-on"]);
+    let made = lab.run(&["web01", &target, "--power-on", "--progress", "json"]);
     assert_eq!((made.status, &made.lines()[0]["outcome"]), (0, &json!("done")), "{made:?}");
     assert_eq!(made.lines()[0]["id"], target);
     assert!(made.err.contains("ImportInProgress"), "what the volume says is told: {made:?}");
+    assert!(made.err.contains("TPM is not carried over"), "{made:?}");
     lab.cluster.machine_is(&other, "web02", "Running");
     let clone = lab.cluster.get(&other, "vm", "web02");
     let part = &clone["spec"]["template"]["spec"];

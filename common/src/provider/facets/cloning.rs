@@ -83,6 +83,9 @@ pub enum Planned {
 /// A clone that can be made.
 #[async_trait]
 pub trait CloneJob: Debug + Send + Sync {
+    /// What of the source does not go along, a clause each.
+    fn remarks(&self) -> Vec<String>;
+
     /// Makes it, and waits until it is whole. `tell` hears how far the platform says it is.
     ///
     /// # Errors

@@ -134,6 +134,10 @@ struct Job {
 
 #[async_trait]
 impl CloneJob for Job {
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     async fn make(&self, tell: &(dyn Fn(Step) + Send + Sync), cancel: &Cancel) -> Result<VmId> {
         cancel.check()?;
         let client = self.kubevirt.client();

@@ -189,6 +189,10 @@ impl Kubevirt {
 
 #[async_trait]
 impl CloneJob for Crossing {
+    fn remarks(&self) -> Vec<String> {
+        self.made.remarks.clone()
+    }
+
     async fn make(&self, tell: &(dyn Fn(Step) + Send + Sync), cancel: &Cancel) -> Result<VmId> {
         cancel.check()?;
         let words = format!("the VirtualMachine {} in {}", self.name, self.namespace);
@@ -207,9 +211,6 @@ impl CloneJob for Crossing {
                     error.with_hint(format!("not all of it is removed: {}", one_line(&left)))
                 );
             }
-        }
-        for remark in &self.made.remarks {
-            tell(Step::Phase(remark.clone()));
         }
         Ok(id(&self.namespace, &self.name))
     }

@@ -397,11 +397,14 @@ fn what_a_killed_export_leaves_is_removed_by_the_next() {
 #[test]
 fn who_may_not_make_an_export_is_told_so() {
     let lab = Lab::new("viewed");
+    // A smaller API server lets nobody but its admin do anything, and says less.
+    let told = lab.cluster.has("rbac.authorization.k8s.io");
     let done = lab.export_as("hyper-sim-viewer", &[], 4);
-    says(&done, "cannot create resource \"virtualmachineexports\"");
+    says(&done, if told { "cannot create resource \"virtualmachineexports\"" } else { "cannot" });
     let done = lab.export_as("hyper-sim-viewer", &["--temp-snapshot"], 4);
-    says(&done, "cannot create resource \"virtualmachinesnapshots\"");
-    says(&lab.export_as("hyper-sim-nobody", &[], 4), "virtualmachines");
+    says(&done, if told { "cannot create resource \"virtualmachinesnapshots\"" } else { "cannot" });
+    let done = lab.export_as("hyper-sim-nobody", &[], 4);
+    says(&done, if told { "virtualmachines" } else { "cannot" });
     let told =
         lab.user.tool("hyper-history", &["runs", "clean", "--dry-run", "-o", "json"]).ends(0);
     assert!(!told.text().contains("hyper-export-"), "{}", told.text());
