@@ -271,7 +271,7 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__get)
-            opts="-c -A -n -o -q -v -h --context --all-contexts --all-namespaces --namespace --kubeconfig --output --quiet --verbose --help"
+            opts="-w -c -A -n -o -q -v -h --watch --context --all-contexts --all-namespaces --namespace --kubeconfig --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -313,7 +313,7 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__list)
-            opts="-l -c -A -n -o -q -v -h --count --save --overwrite --match --invert-match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --output --quiet --verbose --help"
+            opts="-w -l -c -A -n -o -q -v -h --count --watch --save --overwrite --match --invert-match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -24,12 +24,16 @@ _hyper__watch() {
 
     case "${cmd}" in
         hyper__watch)
-            opts="-l -c -A -n -o -q -v -h -V --until --exec --match --invert-match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --timeout --output --quiet --verbose --help --version"
+            opts="-l -c -A -n -o -q -v -h -V --kind --until --exec --match --invert-match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --timeout --output --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --kind)
+                    COMPREPLY=($(compgen -W "vm instance migration clone snapshot restore export datavolume" -- "${cur}"))
+                    return 0
+                    ;;
                 --until)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -2499,7 +2499,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__get)
-            opts="-c -A -n -o -q -v -h --context --all-contexts --all-namespaces --namespace --kubeconfig --output --quiet --verbose --help"
+            opts="-w -c -A -n -o -q -v -h --watch --context --all-contexts --all-namespaces --namespace --kubeconfig --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2541,7 +2541,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__list)
-            opts="-l -c -A -n -o -q -v -h --count --save --overwrite --match --invert-match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --output --quiet --verbose --help"
+            opts="-w -l -c -A -n -o -q -v -h --count --watch --save --overwrite --match --invert-match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3077,12 +3077,16 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__watch)
-            opts="-l -c -A -n -o -q -v -h -V --until --exec --match --invert-match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --timeout --output --quiet --verbose --help --version"
+            opts="-l -c -A -n -o -q -v -h -V --kind --until --exec --match --invert-match --status --selector --node --created-after --created-before --updated-after --updated-before --min-cpus --min-memory --context --all-contexts --all-namespaces --namespace --kubeconfig --timeout --output --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --kind)
+                    COMPREPLY=($(compgen -W "vm instance migration clone snapshot restore export datavolume" -- "${cur}"))
+                    return 0
+                    ;;
                 --until)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

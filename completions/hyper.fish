@@ -836,6 +836,7 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l count -d 'Show only how many there are in each place'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s w -l watch -d 'Go on and tell what changes, as hyper watch does'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l save -d 'Write CSV to a file of today\'s date in the current folder, and print nothing'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l overwrite -d 'Replace the file of --save'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l invert-match -d 'Show only VMs that do not match all of --match'
@@ -855,6 +856,7 @@ yaml\t'YAML'
 csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s w -l watch -d 'Go on and tell what changes, as hyper watch does'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -l all-contexts -d 'Use all contexts'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from get" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
@@ -1064,8 +1066,16 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hyper -n "__fish_hyper_using_subcommand watch" -l until -d 'End once every machine that is followed is so: FIELD=GLOB, FIELD=/REGEX/, or deleted' -r
-complete -c hyper -n "__fish_hyper_using_subcommand watch" -l exec -d 'Run this shell command at each change, with HYPER_EVENT, HYPER_VM, HYPER_CONTEXT, HYPER_NAMESPACE and HYPER_STATUS, and with the record on standard input' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l kind -d 'Follow these kinds of objects instead of machines; repeat it or part names by commas for several' -r -f -a "vm\t''
+instance\t''
+migration\t''
+clone\t''
+snapshot\t''
+restore\t''
+export\t''
+datavolume\t''"
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l until -d 'End once everything that is followed is so: FIELD=GLOB, FIELD=/REGEX/, or deleted' -r
+complete -c hyper -n "__fish_hyper_using_subcommand watch" -l exec -d 'Run this shell command at each change, with HYPER_EVENT, HYPER_KIND, HYPER_NAME, HYPER_VM, HYPER_CONTEXT, HYPER_NAMESPACE and HYPER_STATUS, and with the record on standard input' -r
 complete -c hyper -n "__fish_hyper_using_subcommand watch" -l match -d 'Show only VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper -n "__fish_hyper_using_subcommand watch" -l status -d 'Show only VMs in this state: running, stopped, paused, starting, stopping, failed, unknown, or the platform\'s own word' -r
 complete -c hyper -n "__fish_hyper_using_subcommand watch" -s l -l selector -d 'Show only VMs with these labels, on a platform that has them, such as app=web' -r

@@ -25,6 +25,8 @@ pub struct Printer {
     format: OutputFormat,
     out: Box<dyn Write + Send>,
     limit: Option<u16>,
+    /// Whether it is standard output, and that a terminal that can move its cursor.
+    redraws: bool,
     closed: bool,
     /// The schema whose header the running table or CSV has, and whether a document was printed.
     running: Option<&'static str>,
@@ -42,8 +44,9 @@ impl Printer {
         match target {
             Target::Stdout => {
                 let stream = std::io::stdout();
-                let limit = terminal::width(&stream);
-                Self::to(format, BufWriter::with_capacity(64 << 10, stream), limit)
+                let (limit, redraws) = (terminal::width(&stream), terminal::can_redraw(&stream));
+                let out = BufWriter::with_capacity(64 << 10, stream);
+                Self { redraws, ..Self::to(format, out, limit) }
             }
             Target::Stderr => {
                 let stream = std::io::stderr();
@@ -55,12 +58,18 @@ impl Printer {
 
     /// A printer to any writer; tables are cut to `limit` terminal columns where one is given.
     pub fn to(format: OutputFormat, out: impl Write + Send + 'static, limit: Option<u16>) -> Self {
-        Self { format, out: Box::new(out), limit, closed: false, running: None }
+        let out = Box::new(out);
+        Self { format, out, limit, redraws: false, closed: false, running: None }
     }
 
     /// Sends all further records to standard error, because standard output carries disk data.
     pub fn yield_stdout(&mut self) {
         *self = Self::new(self.format.clone(), Target::Stderr);
+    }
+
+    /// Whether what was printed can be drawn anew in its place.
+    pub(super) fn can_redraw(&self) -> bool {
+        self.redraws
     }
 
     /// The format in use.

@@ -17,6 +17,18 @@ pub fn width(stream: &(impl AsFd + IsTerminal)) -> Option<u16> {
     Some(size.ws_col).filter(|&columns| columns > 0)
 }
 
+/// Columns and lines of the terminal behind `stream`, where it tells them.
+pub fn size(stream: &impl AsFd) -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some((size.ws_col, size.ws_row)).filter(|&(columns, lines)| columns > 0 && lines > 0)
+}
+
+/// Whether `stream` is a terminal that can move its cursor.
+pub fn can_redraw(stream: &impl IsTerminal) -> bool {
+    let term = std::env::var_os("TERM").filter(|term| !term.is_empty());
+    term.is_some_and(|term| term != "dumb") && stream.is_terminal()
+}
+
 /// Whether to use colours on `stream`: on a terminal that can, unless `NO_COLOR` is set to
 /// something (<https://no-color.org>).
 pub fn colours(stream: &impl IsTerminal) -> bool {

@@ -4,7 +4,7 @@
 use serde::{Serialize, Serializer};
 
 use super::pattern::{Pattern, unknown_field};
-use super::{Vm, VmId, VmStatus};
+use super::{Vm, VmId, VmObject, VmStatus};
 use crate::error::{Error, Result};
 
 /// Conditions on VMs, all of which must hold. The default holds for every VM.
@@ -53,6 +53,20 @@ impl VmFilter {
                     .with_hint("--match selects by any field of a machine"))
             }
         }
+    }
+
+    /// Whether an object that has to do with machines passes, as far as objects have what is
+    /// looked at; `ids` are those of their machines.
+    pub fn accepts_object(&self, object: &VmObject) -> bool {
+        let one_of = |id: &VmId| self.ids.contains(id);
+        (self.ids.is_empty() || object.vm_id.as_ref().is_some_and(one_of))
+            && self.matches.iter().all(|pattern| pattern.accepts_object(object))
+                != self.invert_match
+            && (self.status.is_empty() || self.status.iter().any(|it| it.accepts_object(object)))
+            && self.node.as_ref().is_none_or(|node| {
+                object.node.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(node))
+            })
+            && within(object.created, self.created_after, self.created_before)
     }
 
     /// Whether `vm` passes; the labels are for the provider to look at.
@@ -106,7 +120,45 @@ const PLATFORM_WORDS: [&str; 14] = [
     "Pending",
 ];
 
+/// Phases of other objects, as `hyper watch --kind` follows them.
+const OBJECT_WORDS: [&str; 29] = [
+    "Succeeded",
+    "InProgress",
+    "Deleting",
+    "Ready",
+    "Terminated",
+    "Skipped",
+    "SnapshotInProgress",
+    "CreatingTargetVM",
+    "RestoreInProgress",
+    "PreparingTarget",
+    "TargetReady",
+    "WaitingForSync",
+    "Synchronizing",
+    "PVCBound",
+    "ImportScheduled",
+    "ImportInProgress",
+    "CloneScheduled",
+    "CloneInProgress",
+    "CSICloneInProgress",
+    "SnapshotForSmartCloneInProgress",
+    "ExpansionInProgress",
+    "NamespaceTransferInProgress",
+    "UploadScheduled",
+    "UploadReady",
+    "WaitForFirstConsumer",
+    "PendingPopulation",
+    "PrepClaimInProgress",
+    "RebindInProgress",
+    "Paused",
+];
+
 impl StatusWord {
+    /// Whether an object is in this state.
+    fn accepts_object(&self, object: &VmObject) -> bool {
+        object.status.as_ref().is_some_and(|status| status.eq_ignore_ascii_case(&self.0))
+    }
+
     /// Whether a VM is in this state, by the neutral word or the platform's.
     pub fn accepts(&self, vm: &Vm) -> bool {
         vm.status.name().eq_ignore_ascii_case(&self.0)
@@ -120,10 +172,11 @@ impl std::str::FromStr for StatusWord {
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let known = VmStatus::ALL.map(VmStatus::name).into_iter().chain(PLATFORM_WORDS);
-        if let Some(word) = known.clone().find(|word| word.eq_ignore_ascii_case(text)) {
+        let all = known.clone().chain(OBJECT_WORDS);
+        if let Some(word) = all.clone().find(|word| word.eq_ignore_ascii_case(text)) {
             return Ok(Self(word.to_owned()));
         }
-        let near = crate::config::closest(text, known.clone());
+        let near = crate::config::closest(text, all);
         let near = near.map(|word| format!(" (did you mean {word}?)")).unwrap_or_default();
         let words = known.collect::<Vec<_>>().join(", ");
         Err(format!("not one of {words}: {text:?}{near}"))
@@ -212,9 +265,39 @@ impl VmMatch {
         Ok(Self { text: text.to_owned(), field, pattern })
     }
 
+    /// Whether the pattern matches a value.
+    fn hits(&self, value: &str) -> bool {
+        self.pattern.is_match(value)
+    }
+
+    /// Whether objects beside machines have the field at all.
+    pub fn is_of_objects(&self) -> bool {
+        use Field::{Context, Id, Labels, Name, Namespace, Node, Provider, State, Status};
+        let of_objects = [Name, Id, Context, Provider, Status, State, Namespace, Node, Labels];
+        of_objects.contains(&self.field)
+    }
+
+    /// Whether the field of an object beside machines matches.
+    pub fn accepts_object(&self, object: &VmObject) -> bool {
+        let told = |value: &Option<String>| value.as_deref().is_some_and(|it| self.hits(it));
+        match self.field {
+            Field::Name => self.hits(&object.name),
+            Field::Id => self.hits(&object.id.0),
+            Field::Context => self.hits(&object.context),
+            Field::Provider => self.hits(&object.provider),
+            Field::Status | Field::State => told(&object.status),
+            Field::Namespace => told(&object.namespace),
+            Field::Node => told(&object.node),
+            Field::Labels => {
+                object.labels.iter().any(|(key, value)| self.hits(&format!("{key}={value}")))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the field of `vm` matches.
     pub fn accepts(&self, vm: &Vm) -> bool {
-        let hit = |value: &str| self.pattern.is_match(value);
+        let hit = |value: &str| self.hits(value);
         let told = |value: &Option<String>| value.as_deref().is_some_and(hit);
         match self.field {
             Field::Name => hit(&vm.name),

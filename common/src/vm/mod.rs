@@ -6,6 +6,7 @@ mod guest_os;
 mod id;
 mod machine;
 mod model;
+mod object;
 mod pattern;
 mod quantity;
 
@@ -16,5 +17,6 @@ pub use self::machine::{
     OsFamily,
 };
 pub use self::model::{Vm, VmStatus};
+pub use self::object::{ObjectKind, VmObject};
 pub use self::pattern::{Pattern, unknown_field};
 pub use self::quantity::{format_bytes, parse_bytes};

@@ -94,6 +94,10 @@ pub struct ListArgs {
     #[arg(long, conflicts_with = "save")]
     pub count: bool,
 
+    /// Go on and tell what changes, as hyper watch does
+    #[arg(long, short, conflicts_with_all = ["count", "save"])]
+    pub watch: bool,
+
     #[command(flatten)]
     pub save: SaveFlags,
     #[command(flatten)]
@@ -112,6 +116,10 @@ pub struct GetArgs {
     /// Machines: NAME, CONTEXT:NAME, CONTEXT:PATH or CONTEXT:@ID
     #[arg(value_name = "VM")]
     pub vms: Vec<String>,
+
+    /// Go on and tell what changes, as hyper watch does
+    #[arg(long, short)]
+    pub watch: bool,
 
     #[command(flatten)]
     pub context: ContextFlags,

@@ -34,6 +34,10 @@ impl Tool for Vm {
             what: "Show Linux machines whose name starts with web, for a program",
             line: "hyper vm list local: --match 'web*' --match guest_os=linux -o json",
         },
+        Example {
+            what: "Go on and tell what changes",
+            line: "hyper vm list -c prod --status running --watch",
+        },
         Example { what: "Show all about one machine", line: "hyper vm get local:appliance.ova" },
         Example {
             what: "Make a machine with 2 processors and 4 GiB from a container image, and start it",

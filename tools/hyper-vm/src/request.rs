@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hyper_common::config::Config;
+use hyper_common::config::{Config, ContextConfig};
 use hyper_common::error::{Error, Result};
 use hyper_common::image::ImageFormat;
 use hyper_common::provider::{Destination, NewDisk, NewVm, Size, Stop, UploadProxy};
@@ -31,7 +31,11 @@ pub enum Request {
     Get {
         /// Which.
         which: Which,
+        /// Whether to go on and tell what changes.
+        watch: bool,
     },
+    /// Show the machines in some places as they change.
+    Watch(Box<hyper_watch::Request>),
     /// Make machines.
     Create(NewMachines),
     /// Change some machines.
@@ -147,20 +151,9 @@ impl Request {
     /// several.
     pub fn new(args: VmArgs, config: &Config) -> Result<Self> {
         match args.verb {
-            Verb::List(list) if list.places.is_empty() => {
-                let contexts = list.context.select(config)?.into_iter();
-                let places = contexts
-                    .map(|context| Reference { context: context.name, rest: String::new() });
-                let (places, shape) = (places.collect(), Shape::of(&list));
-                Ok(Self::List { places, filter: filter(list.filter), shape })
-            }
-            Verb::List(list) => {
-                let places = locate(&list.places, &list.context, config)?;
-                let shape = Shape::of(&list);
-                Ok(Self::List { places, filter: filter(list.filter), shape })
-            }
+            Verb::List(list) => Self::list(list, config),
             Verb::Create(args) => Ok(Self::Create(new_machines(*args, config)?)),
-            Verb::Get(get) => Ok(Self::Get { which: shown(&get, config)? }),
+            Verb::Get(get) => Ok(Self::Get { which: shown(&get, config)?, watch: get.watch }),
             Verb::Start(args) => {
                 Self::change(args.change, Action::Start { wait: args.wait }, config)
             }
@@ -191,6 +184,26 @@ impl Request {
 }
 
 impl Request {
+    fn list(list: ListArgs, config: &Config) -> Result<Self> {
+        let places = match list.places.as_slice() {
+            [] => {
+                let contexts = list.context.select(config)?.into_iter();
+                let whole = |context: ContextConfig| Reference {
+                    context: context.name,
+                    rest: String::new(),
+                };
+                contexts.map(whole).collect()
+            }
+            places => locate(places, &list.context, config)?,
+        };
+        let (shape, watch) = (Shape::of(&list), list.watch);
+        let filter = filter(list.filter);
+        Ok(match watch {
+            true => Self::Watch(Box::new(hyper_watch::Request::of_places(places, *filter))),
+            false => Self::List { places, filter, shape },
+        })
+    }
+
     fn change(args: ChangeArgs, action: Action, config: &Config) -> Result<Self> {
         let which = Which::new(&args.vms, args.choice, &args.context, config)?;
         Ok(Self::Change { which, action })

@@ -16,10 +16,19 @@ use crate::{change, create, list};
 pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
     match request {
         Request::List { places, filter, shape } => list::run(places, *filter, shape, cx).await,
-        Request::Get { which } => get(which, cx).await,
+        Request::Get { which, watch: false } => get(which, cx).await,
+        Request::Get { which, watch: true } => watch(which, cx).await,
+        Request::Watch(request) => hyper_watch::follow(*request, cx).await,
         Request::Create(new) => create::run(new, cx).await,
         Request::Change { which, action } => change::run(which, action, cx).await,
     }
+}
+
+/// Shows machines as they change; one that is to be picked is picked first.
+async fn watch(which: Which, cx: &mut Context) -> Result<()> {
+    let targets = cx.targets(&which, |_| Ok(())).await?;
+    let vms = targets.into_iter().map(|target| target.reference).collect();
+    hyper_watch::follow(hyper_watch::Request::of_machines(vms), cx).await
 }
 
 async fn get(which: Which, cx: &mut Context) -> Result<()> {

@@ -1,15 +1,21 @@
-//! `hyper watch`: virtual machines as they change.
+//! `hyper watch`: virtual machines, and what has to do with them, as they change. `hyper vm list
+//! --watch` and `hyper vm get --watch` are the same.
 
 mod args;
 mod execute;
+mod item;
 mod record;
 mod request;
 mod run;
+mod screen;
 mod view;
 
 use hyper_common::config::Config;
 use hyper_common::error::Result;
 use hyper_common::tool::{Context, Example, Tool};
+
+pub use self::request::{Condition, Request, Target};
+pub use self::run::follow;
 
 /// The tool.
 #[derive(Debug)]
@@ -32,23 +38,35 @@ impl Tool for Watch {
             line: "hyper watch --context east,west -A --min-cpus 8 -o ndjson",
         },
         Example {
+            what: "See how migrations and volumes get on, on a cluster",
+            line: "hyper watch -n prod --kind migration,datavolume",
+        },
+        Example {
+            what: "Wait until all snapshots of a machine are taken",
+            line: "hyper watch -n prod web01 --kind snapshot --until status=Succeeded",
+        },
+        Example {
+            what: "Follow the machines of a vCenter and of a cluster in one table",
+            line: "hyper watch --context vcenter,east",
+        },
+        Example {
             what: "Run a command at each change; HYPER_VM and HYPER_EVENT say which",
             line: "hyper watch -n prod --exec 'logger \"$HYPER_EVENT $HYPER_VM $HYPER_STATUS\"'",
         },
     ];
     type Args = args::WatchArgs;
-    type Request = request::Request;
+    type Request = Request;
 
     fn references(args: &Self::Args) -> Vec<String> {
         args.vms.clone()
     }
 
     fn request(args: Self::Args, config: &Config) -> Result<Self::Request> {
-        request::Request::new(args, config)
+        Request::new(args, config)
     }
 
     async fn run(request: Self::Request, cx: &mut Context) -> Result<()> {
-        run::run(request, cx).await
+        follow(request, cx).await
     }
 }
 

@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 
 use hyper_common::config::Config;
 use hyper_common::error::{Error, Result, one_line};
-use hyper_common::vm::{Vm, VmFilter, VmMatch};
+use hyper_common::tool::machines::Reference;
+use hyper_common::vm::{ObjectKind, VmFilter, VmMatch};
 use serde::Serialize;
 
 use crate::args::WatchArgs;
+use crate::item::Item;
 
 /// A checked request.
 #[derive(Debug, Serialize)]
 pub struct Request {
-    /// The contexts, each with the references that were given in it; with none, all of its
-    /// machines are followed.
-    pub contexts: BTreeMap<String, Vec<String>>,
-    /// Which machines.
+    /// Where, and which machines there.
+    pub targets: Vec<Target>,
+    /// What is followed: machines, or objects of these kinds.
+    pub kinds: Vec<ObjectKind>,
+    /// Which of them.
     pub filter: VmFilter,
     /// When to end; never where there is none.
     pub until: Vec<Condition>,
@@ -23,13 +26,24 @@ pub struct Request {
     pub exec: Option<String>,
 }
 
+/// A part of what is followed.
+#[derive(Debug, Serialize)]
+pub struct Target {
+    /// The context.
+    pub context: String,
+    /// The place in it; all of it where there is none.
+    pub within: Option<String>,
+    /// The machines, as they were named; all where none is.
+    pub vms: Vec<String>,
+}
+
 /// One `--until`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
-    /// A field of each machine matches.
+    /// A field of each matches.
     Field(VmMatch),
-    /// No machine is there any more.
+    /// Nothing is there any more.
     Deleted,
 }
 
@@ -51,11 +65,11 @@ impl std::str::FromStr for Condition {
 }
 
 impl Condition {
-    /// Whether it holds for all machines that are there. A condition on fields needs one.
-    pub fn holds<'v>(&self, mut vms: impl ExactSizeIterator<Item = &'v Vm>) -> bool {
+    /// Whether it holds for all that is there. A condition on fields needs something.
+    pub fn holds<'v>(&self, mut items: impl ExactSizeIterator<Item = &'v Item>) -> bool {
         match self {
-            Self::Deleted => vms.len() == 0,
-            Self::Field(pattern) => vms.len() > 0 && vms.all(|vm| pattern.accepts(vm)),
+            Self::Deleted => items.len() == 0,
+            Self::Field(pattern) => items.len() > 0 && items.all(|item| item.matches(pattern)),
         }
     }
 }
@@ -65,23 +79,91 @@ impl Request {
     ///
     /// # Errors
     /// `NotFound` for a context that is not there; `Usage` for a reference that could be in
-    /// several, and for conditions that exclude each other.
+    /// several, for conditions that exclude each other, and for those that objects cannot meet.
     pub fn new(args: WatchArgs, config: &Config) -> Result<Self> {
-        let mut contexts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut named: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for reference in &args.vms {
             let (context, rest) = args.context.locate(config, reference)?;
-            contexts.entry(context.name).or_default().push(rest);
+            named.entry(context.name).or_default().push(rest);
         }
         if args.vms.is_empty() {
             let selected = args.context.select(config)?;
-            contexts = selected.into_iter().map(|context| (context.name, Vec::new())).collect();
+            named = selected.into_iter().map(|context| (context.name, Vec::new())).collect();
         }
         let deleted = args.until.iter().any(|it| matches!(it, Condition::Deleted));
         if deleted && args.until.len() > 1 {
             return Err(Error::usage("--until deleted stands by itself")
-                .with_hint("a machine that is gone has no fields"));
+                .with_hint("what is gone has no fields"));
         }
-        let (until, exec) = (args.until, args.exec);
-        Ok(Self { contexts, filter: args.filter.into(), until, exec })
+        let target = |(context, vms)| Target { context, within: None, vms };
+        let mut kinds = args.kind;
+        kinds.sort_unstable();
+        kinds.dedup();
+        let request = Self {
+            targets: named.into_iter().map(target).collect(),
+            kinds,
+            filter: args.filter.into(),
+            until: args.until,
+            exec: args.exec,
+        };
+        request.check_objects()?;
+        Ok(request)
+    }
+
+    /// The machines in some places that pass a filter.
+    pub fn of_places(places: Vec<Reference>, filter: VmFilter) -> Self {
+        let target = |Reference { context, rest }| {
+            let within = (!rest.is_empty()).then_some(rest);
+            Target { context, within, vms: Vec::new() }
+        };
+        let targets = places.into_iter().map(target).collect();
+        Self { targets, kinds: vec![ObjectKind::Vm], filter, until: Vec::new(), exec: None }
+    }
+
+    /// Some machines.
+    pub fn of_machines(vms: Vec<Reference>) -> Self {
+        let mut named: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for Reference { context, rest } in vms {
+            named.entry(context).or_default().push(rest);
+        }
+        let target = |(context, vms)| Target { context, within: None, vms };
+        let targets = named.into_iter().map(target).collect();
+        let (kinds, filter) = (vec![ObjectKind::Vm], VmFilter::default());
+        Self { targets, kinds, filter, until: Vec::new(), exec: None }
+    }
+
+    /// Whether machines alone are followed, and told whole.
+    pub fn is_of_machines(&self) -> bool {
+        self.kinds == [ObjectKind::Vm]
+    }
+
+    /// Refuses what only machines have where other objects are followed.
+    fn check_objects(&self) -> Result<()> {
+        if self.is_of_machines() {
+            return Ok(());
+        }
+        let filter = &self.filter;
+        let flags = [
+            ("--min-cpus", filter.min_cpus.is_some()),
+            ("--min-memory", filter.min_memory_bytes.is_some()),
+            ("--updated-after", filter.updated_after.is_some()),
+            ("--updated-before", filter.updated_before.is_some()),
+        ];
+        let only = |words: String| {
+            Error::usage(format!("{words} is about machines alone"))
+                .with_hint("leave it away, or follow --kind vm by itself")
+        };
+        if let Some((flag, _)) = flags.into_iter().find(|(_, given)| *given) {
+            return Err(only(flag.to_owned()));
+        }
+        let conditions = self.until.iter().filter_map(|it| match it {
+            Condition::Field(pattern) => Some(pattern),
+            Condition::Deleted => None,
+        });
+        let mut patterns = filter.matches.iter().chain(conditions);
+        match patterns.find(|pattern| !pattern.is_of_objects()) {
+            Some(pattern) => Err(only(format!("{pattern:?}", pattern = pattern.to_string()))),
+            None => Ok(()),
+        }
     }
 }

@@ -1,84 +1,86 @@
-//! What is seen of the machines: from the steps of a feed to what happened. Pure.
+//! What is seen of what is followed: from the steps of a feed to what happened. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use hyper_common::provider::Change;
-use hyper_common::vm::{Vm, VmFilter, VmId};
+use hyper_common::vm::{VmFilter, VmId};
 
+use crate::item::Item;
 use crate::record::Event;
 
-/// The machines of one context that pass the filters.
+/// What of one feed passes the filters.
 #[derive(Debug, Default)]
 pub struct View {
-    machines: BTreeMap<VmId, Vm>,
+    items: BTreeMap<VmId, Item>,
     /// What a list that is under way has named.
     listing: Option<BTreeSet<VmId>>,
     /// Whether a list was complete once.
     pub synced: bool,
 }
 
-/// What happened, and the machine as it is or last was.
-pub type Happened = (Event, Option<Vm>);
+/// What happened, and the item as it is or last was.
+pub type Happened = (Event, Option<Item>);
 
 impl View {
-    /// The machines, by id.
-    pub fn machines(&self) -> impl ExactSizeIterator<Item = &Vm> {
-        self.machines.values()
+    /// All that pass, by id.
+    pub fn items(&self) -> impl ExactSizeIterator<Item = &Item> {
+        self.items.values()
     }
 
     /// Takes a step in. A full list tells only what differs from what was known.
-    pub fn take(&mut self, change: Change, filter: &VmFilter) -> Vec<Happened> {
+    pub fn take(&mut self, change: Change<Item>, filter: &VmFilter) -> Vec<Happened> {
         match change {
             Change::Reset => {
                 self.listing = Some(BTreeSet::new());
                 if self.synced { vec![(Event::Relisted, None)] } else { Vec::new() }
             }
-            Change::Listed(vm) => {
-                self.listing.get_or_insert_default().insert(vm.id.clone());
-                self.put(*vm, filter).into_iter().collect()
+            Change::Listed(item) => {
+                self.listing.get_or_insert_default().insert(item.id().clone());
+                self.put(*item, filter).into_iter().collect()
             }
             Change::Synced => {
                 self.synced = true;
                 let listed = self.listing.take().unwrap_or_default();
                 let gone: Vec<VmId> =
-                    self.machines.keys().filter(|id| !listed.contains(*id)).cloned().collect();
+                    self.items.keys().filter(|id| !listed.contains(*id)).cloned().collect();
                 gone.iter().filter_map(|id| self.drop(id, Event::Deleted)).collect()
             }
-            Change::Applied(vm) => self.put(*vm, filter).into_iter().collect(),
+            Change::Applied(item) => self.put(*item, filter).into_iter().collect(),
             Change::Gone(id) => self.drop(&id, Event::Deleted).into_iter().collect(),
         }
     }
 
-    fn put(&mut self, vm: Vm, filter: &VmFilter) -> Option<Happened> {
-        if !filter.accepts(&vm) {
-            self.machines.remove(&vm.id)?;
-            return Some((Event::Left, Some(vm)));
+    fn put(&mut self, item: Item, filter: &VmFilter) -> Option<Happened> {
+        if !item.passes(filter) {
+            self.items.remove(item.id())?;
+            return Some((Event::Left, Some(item)));
         }
-        match self.machines.insert(vm.id.clone(), vm.clone()) {
-            None => Some((Event::Added, Some(vm))),
-            Some(before) if before != vm => Some((Event::Modified, Some(vm))),
+        match self.items.insert(item.id().clone(), item.clone()) {
+            None => Some((Event::Added, Some(item))),
+            Some(before) if before != item => Some((Event::Modified, Some(item))),
             Some(_) => None,
         }
     }
 
     fn drop(&mut self, id: &VmId, event: Event) -> Option<Happened> {
-        Some((event, Some(self.machines.remove(id)?)))
+        Some((event, Some(self.items.remove(id)?)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use hyper_common::vm::{Machine, VmStatus};
+    use hyper_common::vm::{Machine, Vm, VmStatus};
 
     use super::*;
 
-    fn vm(id: &str, status: VmStatus) -> Vm {
-        Vm { status, ..Vm::of_machine(VmId(id.into()), "c", "p", &Machine::default()) }
+    fn vm(id: &str, status: VmStatus) -> Box<Item> {
+        let vm = Vm { status, ..Vm::of_machine(VmId(id.into()), "c", "p", &Machine::default()) };
+        Box::new(Item::Vm(Box::new(vm)))
     }
 
     fn events(happened: Vec<Happened>) -> Vec<(Event, String)> {
-        let id = |vm: Option<Vm>| vm.map(|vm| vm.id.0).unwrap_or_default();
-        happened.into_iter().map(|(event, vm)| (event, id(vm))).collect()
+        let id = |item: Option<Item>| item.map(|item| item.id().0.clone()).unwrap_or_default();
+        happened.into_iter().map(|(event, item)| (event, id(item))).collect()
     }
 
     #[test]
@@ -86,13 +88,13 @@ mod tests {
         let filter = VmFilter::default();
         let mut view = View::default();
         let mut take = |change| events(view.take(change, &filter));
-        let running = |id: &str| Box::new(vm(id, VmStatus::Running));
+        let running = |id: &str| vm(id, VmStatus::Running);
         assert!(take(Change::Reset).is_empty());
         assert_eq!(take(Change::Listed(running("a"))), [(Event::Added, "a".into())]);
         assert_eq!(take(Change::Listed(running("b"))), [(Event::Added, "b".into())]);
         assert!(take(Change::Synced).is_empty());
         assert!(take(Change::Applied(running("a"))).is_empty(), "nothing is told twice");
-        let stopped = Box::new(vm("a", VmStatus::Stopped));
+        let stopped = vm("a", VmStatus::Stopped);
         assert_eq!(take(Change::Applied(stopped.clone())), [(Event::Modified, "a".into())]);
         assert_eq!(take(Change::Reset), [(Event::Relisted, String::new())]);
         assert!(take(Change::Listed(stopped)).is_empty());
@@ -106,8 +108,7 @@ mod tests {
     fn who_passes_no_more_has_left_and_may_come_back() {
         let filter = VmFilter { status: vec![VmStatus::Running.into()], ..VmFilter::default() };
         let mut view = View::default();
-        let mut take =
-            |status| events(view.take(Change::Applied(Box::new(vm("a", status))), &filter));
+        let mut take = |status| events(view.take(Change::Applied(vm("a", status)), &filter));
         assert!(take(VmStatus::Stopped).is_empty());
         assert_eq!(take(VmStatus::Running)[0].0, Event::Added);
         assert_eq!(take(VmStatus::Stopped)[0].0, Event::Left);

@@ -3,12 +3,13 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod kubernetes;
+mod watching;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use kubernetes::{CONTEXT, Cluster, instance, machine};
 use serde_json::{Value, json};
+use watching::Watching;
 
 fn command(cluster: &Cluster, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-watch"));
@@ -38,60 +39,6 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A watch that is under way.
-struct Watching {
-    child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-}
-
-impl Watching {
-    fn start(cluster: &Cluster, args: &[&str]) -> Self {
-        let mut all = args.to_vec();
-        all.extend(["-o", "ndjson", "--timeout", "120"]);
-        let mut child = command(cluster, &all).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
-    }
-
-    /// Event, name and state of the next change.
-    fn next(&mut self) -> (String, String, String) {
-        let line = self.lines.next().expect("one more change").unwrap();
-        let record: Value = serde_json::from_str(&line).unwrap();
-        let word = |pointer: &str| {
-            record.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        assert_eq!(word("/schema"), "hyper.vm_change/v1");
-        (word("/event"), word("/vm/name"), word("/vm/state"))
-    }
-
-    /// The next change must be this. Each of the two lists behind a watch may be made again.
-    fn expect(&mut self, event: &str, name: &str, state: &str) {
-        let mut told = self.next();
-        while told.0 == "RELISTED" {
-            told = self.next();
-        }
-        assert_eq!(told, (event.to_owned(), name.to_owned(), state.to_owned()));
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("/bin/sh")
-                .args(["-c", &format!("kill -{signal} {pid}")])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// The names that a watch has told when all are there.
 fn names(cluster: &Cluster, args: &[&str], last: &str) -> Vec<String> {
     let mut all = args.to_vec();
@@ -114,7 +61,7 @@ fn what_kubectl_changes_is_told_once_and_in_order() {
     let cluster = Cluster::shared();
     let namespace = cluster.namespace();
     cluster.apply(&machine(&namespace, "a", 2, 2, "Stopped"));
-    let mut watch = Watching::start(cluster, &["-n", &namespace]);
+    let mut watch = Watching::start(command(cluster, &["-n", &namespace]));
     watch.expect("ADDED", "a", "Stopped");
     cluster.apply(&machine(&namespace, "a", 2, 2, "Starting"));
     watch.expect("MODIFIED", "a", "Starting");
@@ -135,7 +82,7 @@ fn a_server_that_restarts_and_forgets_loses_and_doubles_nothing() {
     for name in ["changed", "gone", "same"] {
         cluster.apply(&machine(&namespace, name, 2, 2, "Stopped"));
     }
-    let mut watch = Watching::start(&cluster, &["-n", &namespace]);
+    let mut watch = Watching::start(command(&cluster, &["-n", &namespace]));
     for name in ["changed", "gone", "same"] {
         watch.expect("ADDED", name, "Stopped");
     }
@@ -273,7 +220,7 @@ fn flag_selector_and_flag_node() {
     assert_eq!(names(cluster, &["-n", &namespace, "-l", "name=b"], "b"), ["b"]);
     assert_eq!(names(cluster, &["-n", &namespace, "--node", "node-a"], "a"), ["a"]);
     // One that loses its label is gone for this watch.
-    let mut watch = Watching::start(cluster, &["-n", &namespace, "-l", "name in (a)"]);
+    let mut watch = Watching::start(command(cluster, &["-n", &namespace, "-l", "name in (a)"]));
     watch.expect("ADDED", "a", "Running");
     cluster.kubectl(&["label", "--overwrite", "-n", &namespace, "virtualmachine/a", "name=c"]);
     watch.expect("DELETED", "a", "Running");

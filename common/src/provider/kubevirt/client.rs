@@ -2,7 +2,7 @@
 //! authentication and TLS of the `kube` crate and the errors and retries of hyper.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::DuplexStream;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::config::Endpoint;
 use super::discovery::{Groups, Resource};
@@ -31,6 +31,9 @@ const PAGE: usize = 500;
 /// How long a server may take for the head of its answer.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// How long credentials are left alone after they were fetched anew.
+const RENEWAL: Duration = Duration::from_secs(1);
+
 /// What is escaped in a part of a path or a query: all but the unreserved characters of RFC 3986.
 const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -41,7 +44,19 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     endpoint: Endpoint,
     connected: OnceCell<(kube::Client, String)>,
+    renewed: AsyncMutex<Renewed>,
     groups: OnceCell<Groups>,
+}
+
+/// What became of credentials that the server does not take any more.
+#[derive(Default)]
+struct Renewed {
+    /// With those that took their place.
+    client: Option<kube::Client>,
+    /// Whether the last answer was that they are not valid.
+    refused: bool,
+    /// When they were fetched last.
+    at: Option<Instant>,
 }
 
 impl std::fmt::Debug for Client {
@@ -89,12 +104,27 @@ impl Client {
         Self(Arc::new(Inner {
             endpoint: Endpoint::new(context),
             connected: OnceCell::new(),
+            renewed: AsyncMutex::default(),
             groups: OnceCell::new(),
         }))
     }
 
     async fn connected(&self) -> Result<&(kube::Client, String)> {
         self.0.connected.get_or_try_init(|| self.0.endpoint.connect()).await
+    }
+
+    /// The connections to use now, and the server's URL. Credentials that were refused are fetched
+    /// anew where the kubeconfig says: a token's file is read, a command run.
+    async fn current(&self) -> Result<(kube::Client, &str)> {
+        let (first, url) = self.connected().await?;
+        let mut renewed = self.0.renewed.lock().await;
+        if renewed.refused && renewed.at.is_none_or(|at| at.elapsed() >= RENEWAL) {
+            renewed.at = Some(Instant::now());
+            let (fresh, _) = self.0.endpoint.connect().await?;
+            renewed.client = Some(fresh);
+            renewed.refused = false;
+        }
+        Ok((renewed.client.as_ref().unwrap_or(first).clone(), url))
     }
 
     /// The server's URL.
@@ -111,16 +141,21 @@ impl Client {
     /// # Errors
     /// `Unavailable`, `Auth` for a server that cannot be reached or is not believed.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>> {
-        let (client, url) = self.connected().await?;
+        let (client, url) = self.current().await?;
         tracing::debug!("{url} {} {}", request.method(), request.uri().path());
         match tokio::time::timeout(SILENCE, client.send(request)).await {
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => {
+                if response.status() == StatusCode::UNAUTHORIZED {
+                    self.0.renewed.lock().await.refused = true;
+                }
+                Ok(response)
+            }
             Ok(Err(failure)) => Err(error::of_client(failure, url)),
             Err(_) => Err(Error::new(
                 ErrorKind::Unavailable,
                 format!("the API server has said nothing for {} s", SILENCE.as_secs()),
             )
-            .with_subject(url.clone())),
+            .with_subject(url.to_owned())),
         }
     }
 
@@ -138,6 +173,10 @@ impl Client {
         let asked = asked.and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let body = self.read(response).await.unwrap_or_default();
         Err(error::of_answer(status, &body, asked.map(Duration::from_secs)))
+    }
+
+    async fn is_refused(&self) -> bool {
+        self.0.renewed.lock().await.refused
     }
 
     async fn read(&self, response: Response<Body>) -> Result<Bytes> {
@@ -174,7 +213,16 @@ impl Client {
                     .with_source(failure)
             })
         };
-        if method == Method::GET { retry(once).await } else { once().await }
+        let twice = || async {
+            match once().await {
+                // What was refused was not done; with other credentials it may be.
+                Err(error) if error.kind() == ErrorKind::Auth && self.is_refused().await => {
+                    once().await
+                }
+                other => other,
+            }
+        };
+        if method == Method::GET { retry(twice).await } else { twice().await }
     }
 
     /// One object.
@@ -286,9 +334,9 @@ impl Client {
     /// # Errors
     /// As [`Client::send`]; `Unsupported` where something between lets no WebSocket through.
     pub async fn forward(&self, namespace: &str, pod: &str, port: u16) -> Result<DuplexStream> {
-        let (client, url) = self.connected().await?;
+        let (client, url) = self.current().await?;
         tracing::debug!("{url} port {port} of {namespace}/{pod}");
-        let pods: kube::Api<Pod> = kube::Api::namespaced(client.clone(), namespace);
+        let pods: kube::Api<Pod> = kube::Api::namespaced(client, namespace);
         let opened = pods.portforward(pod, &[port]).await;
         let mut opened = opened.map_err(|failure| error::of_client(failure, url))?;
         opened

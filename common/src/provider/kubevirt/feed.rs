@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_stream::try_stream;
+use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
@@ -14,7 +15,7 @@ use super::watch::{Step, Watched, watch};
 use super::wire::{Instance, Meta, VirtualMachine};
 use crate::error::Result;
 use crate::provider::facets::feed::{Change, Feed};
-use crate::vm::{Vm, VmFilter};
+use crate::vm::{ObjectKind, Vm, VmFilter, VmObject};
 
 /// Namespace and name.
 type Key = (String, String);
@@ -25,6 +26,7 @@ enum Either {
     Instance(Step<Box<Instance>>),
 }
 
+#[async_trait]
 impl Feed for Kubevirt {
     fn changes(&self, filter: VmFilter) -> BoxStream<'_, Result<Change>> {
         try_stream! {
@@ -69,6 +71,18 @@ impl Feed for Kubevirt {
             }
         }
         .boxed()
+    }
+
+    fn objects(
+        &self,
+        kind: ObjectKind,
+        filter: VmFilter,
+    ) -> Option<BoxStream<'_, Result<Change<VmObject>>>> {
+        super::objects::follow(self, kind, filter)
+    }
+
+    async fn end(&self) {
+        // A watch is a connection, and ends with it.
     }
 }
 

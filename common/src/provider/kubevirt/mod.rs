@@ -27,6 +27,7 @@ mod marks;
 mod metrics;
 mod migrate;
 mod moment;
+mod objects;
 mod opening;
 mod power;
 mod quantity;

@@ -29,7 +29,7 @@ const SILENCE: Duration = Duration::from_secs(OPEN + 40);
 const WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
 /// How often in a row credentials may be refused: they may be renewed meanwhile.
-const REFUSALS: u32 = 3;
+const REFUSALS: u32 = 6;
 
 /// The longest line of a watch. etcd takes no object above 1.5 MiB.
 const LONGEST: usize = 16 << 20;

@@ -2,6 +2,7 @@
 //! login that has ended is renewed, a few times at most. A password that was refused is not tried again.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
@@ -23,6 +24,9 @@ const COOKIE: &str = "vmware_soap_session";
 
 /// Largest reply that is held in memory as a whole.
 const LARGEST: usize = 64 << 20;
+
+/// For how long a server that could not be reached to log in is taken to be away.
+const AWAY: Duration = Duration::from_secs(1);
 
 /// How often a piece of work begins anew because its login had ended. A server that ends each login
 /// at once is not logged in at without end.
@@ -48,6 +52,8 @@ struct Refusal {
     fault: Option<Fault>,
     kind: ErrorKind,
     words: String,
+    /// When it may be tried again all the same: a server that was away may be back.
+    until: Option<Instant>,
 }
 
 /// The server's own objects, and what it is.
@@ -233,7 +239,7 @@ impl Client {
         if let Some(cookie) = self.current().filter(|cookie| Some(cookie) != ended) {
             return Ok(cookie);
         }
-        if let Some(refusal) = &*gate {
+        if let Some(refusal) = gate.as_ref().filter(|refusal| refusal.stands()) {
             return Err(refusal.again());
         }
         let entered = self.enter(ended).await;
@@ -445,6 +451,18 @@ impl Turns<'_> {
         self.renew(cookie, error)
     }
 
+    /// The same for a watch, which may begin anew for whatever the server has forgotten.
+    ///
+    /// # Errors
+    /// As [`Turns::renew`].
+    pub(super) fn begin_anew(&mut self, cookie: Secret, error: Error) -> Result<()> {
+        if is_logged_out(&error) {
+            return self.renew(cookie, error);
+        }
+        self.left = self.left.checked_sub(1).ok_or(error)?;
+        Ok(())
+    }
+
     /// Takes the login for ended; false where that happened too often.
     fn again(&mut self, cookie: Secret) -> bool {
         let more = self.left > 0;
@@ -461,7 +479,12 @@ impl Refusal {
             Some(_) => error.message().to_owned(),
             None => crate::error::one_line(error),
         };
-        Self { fault, kind: error.kind(), words }
+        let until = (error.kind() == ErrorKind::Unavailable).then(|| Instant::now() + AWAY);
+        Self { fault, kind: error.kind(), words, until }
+    }
+
+    fn stands(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
     }
 
     fn again(&self) -> Error {

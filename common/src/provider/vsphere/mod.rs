@@ -12,7 +12,9 @@ mod event;
 mod events;
 mod export;
 mod fault;
+mod feed;
 mod inventory;
+mod known;
 mod lease;
 mod lifecycle;
 mod machine;
@@ -62,6 +64,7 @@ const NAME: &str = "vsphere";
 #[derive(Debug, Clone)]
 pub struct Vsphere {
     client: Client,
+    watches: feed::Watches,
 }
 
 impl Vsphere {
@@ -70,7 +73,8 @@ impl Vsphere {
     /// # Errors
     /// `Config` for a URL, a thumbprint or certificates that cannot be used.
     pub fn open(context: &ContextConfig) -> Result<Self> {
-        Ok(Self { client: Client::new(Endpoint::new(context)?)? })
+        let client = Client::new(Endpoint::new(context)?)?;
+        Ok(Self { client, watches: feed::Watches::default() })
     }
 
     /// Calls to the server.
@@ -129,7 +133,7 @@ impl Provider for Vsphere {
     }
 
     fn feed(&self) -> Option<&dyn Feed> {
-        None
+        Some(self)
     }
 
     fn events(&self) -> Option<&dyn Events> {

@@ -43,31 +43,60 @@ impl Names {
     /// Those of a call.
     pub async fn read(client: &Client) -> Result<Self> {
         let content = client.content().await?;
-        let found = Self::read_objects(client, &content).await?;
-        let mut names = HashMap::new();
-        for object in found {
-            let properties = &object.properties;
-            let reference = |path: &str| properties.reference(path).map(|parent| parent.value);
-            let named = Named {
-                parent: reference("parentFolder").or_else(|| reference("parent")),
-                name: properties.str("name").unwrap_or_default().to_owned(),
-                kind: object.id.kind,
-            };
-            names.insert(object.id.value, named);
+        let mut names = Self::below(&content.root_folder);
+        for object in Self::read_objects(client, &content).await? {
+            names.learn(&object);
         }
-        let root = Named { kind: "Folder".to_owned(), name: String::new(), parent: None };
-        names.insert(content.root_folder.value.clone(), root);
-        Ok(Self(names))
+        Ok(names)
+    }
+
+    fn put_root(&mut self, root: &MoRef) {
+        let named = Named { kind: root.kind.clone(), name: String::new(), parent: None };
+        self.0.insert(root.value.clone(), named);
+    }
+
+    /// Nothing but the top of the inventory.
+    pub(super) fn below(root: &MoRef) -> Self {
+        let mut names = Self::default();
+        names.put_root(root);
+        names
+    }
+
+    /// Takes in what an object, which may be known, says about itself now.
+    pub(super) fn learn(&mut self, object: &Object) {
+        let fresh = || Named { kind: object.id.kind.clone(), name: String::new(), parent: None };
+        let named = self.0.entry(object.id.value.clone()).or_insert_with(fresh);
+        let properties = &object.properties;
+        if let Some(name) = properties.str("name") {
+            name.clone_into(&mut named.name);
+        }
+        let parent =
+            properties.reference("parentFolder").or_else(|| properties.reference("parent"));
+        if let Some(parent) = parent {
+            named.parent = Some(parent.value);
+        }
+    }
+
+    /// Forgets an object that is gone.
+    pub(super) fn forget(&mut self, id: &str) {
+        self.0.remove(id);
+    }
+
+    /// Adds that names and parents of what has them are wanted.
+    pub(super) fn wanted(body: Body) -> Body {
+        KINDS.into_iter().fold(body, |body, (kind, paths)| property_spec(body, kind, paths))
+    }
+
+    /// The types whose names are read.
+    pub(super) fn kinds() -> [&'static str; 10] {
+        KINDS.map(|it| it.0)
     }
 
     async fn read_objects(client: &Client, content: &ServiceContent) -> Result<Vec<Object>> {
         let mut turns = client.turns();
         loop {
-            let view = View::new(client, &content.root_folder, &KINDS.map(|it| it.0)).await?;
-            let mut body = Body::new().open("specSet", None);
-            for (kind, paths) in KINDS {
-                body = property_spec(body, kind, paths);
-            }
+            let view = View::new(client, &content.root_folder, &Self::kinds()).await?;
+            let body = Self::wanted(Body::new().open("specSet", None));
             let body = page_options(view.select(body).close("specSet"));
             let cookie = turns.cookie().await?;
             let found = client.read_pages(&cookie, &content.property_collector, &body).await;
@@ -162,19 +191,27 @@ impl<'c> View<'c> {
     /// All objects of these types anywhere below `container`.
     pub async fn new(client: &'c Client, container: &MoRef, kinds: &[&str]) -> Result<Self> {
         let manager = client.content().await?.manager("viewManager")?;
-        let mut body = Body::new().reference("container", container);
-        for kind in kinds {
-            body = body.text("type", kind);
-        }
-        let body = body.text("recursive", true);
+        let body = Self::of(container, kinds);
         let id = client.call("CreateContainerView", &manager, body).await?.reference()?;
         Ok(Self { client, id })
     }
 
+    /// What makes one: all objects of these types anywhere below `container`.
+    pub fn of(container: &MoRef, kinds: &[&str]) -> Body {
+        let body = Body::new().reference("container", container);
+        let body = kinds.iter().fold(body, |body, kind| body.text("type", kind));
+        body.text("recursive", true)
+    }
+
     /// Adds that the objects in the view are meant.
     pub fn select(&self, body: Body) -> Body {
+        Self::select_in(&self.id, body)
+    }
+
+    /// Adds that the objects in the view `id` are meant.
+    pub fn select_in(id: &MoRef, body: Body) -> Body {
         body.open("objectSet", None)
-            .reference("obj", &self.id)
+            .reference("obj", id)
             .text("skip", true)
             .open("selectSet", Some("TraversalSpec"))
             .text("type", "ContainerView")

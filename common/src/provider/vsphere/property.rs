@@ -77,7 +77,7 @@ impl Object {
 }
 
 /// Lets pass what is missing for a reason of its own.
-fn check_missing(missing: &Value, id: &MoRef) -> Result<()> {
+pub(super) fn check_missing(missing: &Value, id: &MoRef) -> Result<()> {
     let fault = missing.child("fault").map_or_else(
         || Fault { kind: String::new(), message: String::new(), detail: Value::default() },
         Fault::of_method,

@@ -376,6 +376,13 @@ impl Tree {
         }
     }
 
+    /// Ends all elements that are open.
+    pub fn close(&mut self) {
+        while !self.open.is_empty() {
+            self.end();
+        }
+    }
+
     /// Forgets the elements counted so far: they were taken out and dropped.
     pub fn forget(&mut self) {
         self.elements = self.open.len();

@@ -44,6 +44,48 @@ pub(super) struct Page {
     enough: bool,
 }
 
+/// Which elements of an answer are handed over one by one, and what of them is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// Their name.
+    pub name: &'static str,
+    /// How many elements they lie in.
+    pub depth: usize,
+    /// What of them is of interest.
+    pub only: Only,
+}
+
+/// The objects of a page lie in `Envelope/Body/…Response/returnval`.
+const OBJECTS: Wanted = Wanted { name: "objects", depth: 4, only: &[] };
+
+/// Takes the wanted elements of an answer.
+pub(super) trait TakePart: Send + 'static {
+    /// Takes the next one; false for no more.
+    fn take(&mut self, part: Value) -> Result<bool>;
+}
+
+impl TakePart for Take {
+    fn take(&mut self, part: Value) -> Result<bool> {
+        self(Object::read(part)?)
+    }
+}
+
+/// What reading an answer ended with.
+pub(super) struct Parts<T> {
+    /// To go on with.
+    pub take: T,
+    /// What else the answer said.
+    pub rest: Result<Rest>,
+}
+
+/// An answer without the elements that were taken out.
+pub(super) struct Rest {
+    /// The element `<MethodResponse>`, as far as it was read.
+    pub answer: Value,
+    /// Whether no more elements were wanted.
+    enough: bool,
+}
+
 impl Client {
     /// Hands every object of a retrieval to `take`, on a thread that may block, with a login that
     /// may turn out to have ended. Objects lack what `only` leaves out.
@@ -76,16 +118,40 @@ impl Client {
     async fn page(
         &self,
         collector: &MoRef,
-        (method, body): (&str, Body),
+        call: (&'static str, Body),
         cookie: &Secret,
         (take, only): (Take, Only),
     ) -> Result<Page> {
-        let response = self.send(method, collector, &body, Some(cookie)).await?;
+        let wanted = Wanted { only, ..OBJECTS };
+        let Parts { take, rest } = self.parts(collector, call, cookie, (wanted, take)).await?;
+        Ok(match rest {
+            Ok(Rest { answer, enough }) => {
+                let token = answer.str("returnval.token").map(str::to_owned);
+                Page { take, failure: None, token, enough }
+            }
+            Err(error) => Page { take, failure: Some(error), token: None, enough: false },
+        })
+    }
+
+    /// Calls a method and hands each wanted element of its answer to `take` while it comes in, on
+    /// a thread that may block.
+    ///
+    /// # Errors
+    /// Those of sending the call; what is wrong with the answer is in `rest`.
+    pub(super) async fn parts<T: TakePart>(
+        &self,
+        this: &MoRef,
+        (method, body): (&'static str, Body),
+        cookie: &Secret,
+        (wanted, take): (Wanted, T),
+    ) -> Result<Parts<T>> {
+        let response = self.send(method, this, &body, Some(cookie)).await?;
         let place = response.place().to_owned();
         let mut response = response.expect(&[200, 500])?;
         let (send, receive) = mpsc::channel(QUEUE);
-        let parser =
-            tokio::task::spawn_blocking(move || Page::read(Chunks::new(receive), take, only));
+        let parser = tokio::task::spawn_blocking(move || {
+            Parts::read(Chunks::new(receive), method, wanted, take)
+        });
         loop {
             let chunk = response.chunk().await.transpose();
             let Some(chunk) = chunk else { break };
@@ -95,73 +161,72 @@ impl Client {
             }
         }
         drop(send);
-        let mut page = parser.await.map_err(|error| {
+        let Parts { take, rest } = parser.await.map_err(|error| {
             Error::new(ErrorKind::Internal, "read the server's answer").with_source(error)
         })?;
-        page.failure = page.failure.map(|error| error.with_subject(place));
-        Ok(page)
+        Ok(Parts { take, rest: rest.map_err(|error| error.with_subject(place)) })
     }
 }
 
-impl Page {
-    fn read(chunks: Chunks, take: Take, only: Only) -> Self {
-        let mut page = Self { take, failure: None, token: None, enough: false };
+impl<T: TakePart> Parts<T> {
+    fn read(chunks: Chunks, method: &str, wanted: Wanted, mut take: T) -> Self {
         let mut reader = NsReader::from_reader(chunks);
-        if let Err(error) = page.parse(&mut reader, only) {
-            page.failure = Some(reader.get_mut().error.take().unwrap_or(error));
-        }
-        page
-    }
-
-    /// The objects lie in `Envelope/Body/…Response/returnval`.
-    fn parse(&mut self, reader: &mut NsReader<Chunks>, only: Only) -> Result<()> {
-        const OBJECTS: usize = 4;
-        let mut tree = Tree::of(only);
-        let mut buffer = Vec::new();
-        loop {
-            buffer.clear();
-            let event = reader.read_event_into(&mut buffer);
-            let event = event.map_err(|error| {
-                not_soap("the answer is not proper XML").with_source(error.to_string())
-            })?;
-            let ends = match event {
-                Event::Eof => break,
-                Event::End(_) | Event::Empty(_) => true,
-                _ => false,
-            };
-            tree.take(reader, event)?;
-            reader.get_mut().since_event = 0;
-            if !ends || tree.depth() != OBJECTS {
-                continue;
-            }
-            match tree.take_last() {
-                Some(value) if value.name == "objects" => {
-                    tree.forget();
-                    let object = Object::read(value)?;
-                    if !(self.take)(object)? {
-                        self.enough = true;
-                        return Ok(());
-                    }
-                }
-                Some(value) if value.name == "token" => self.token = Some(value.text),
-                Some(other) => tree.put_back(other),
-                None => {}
-            }
-        }
-        check_end(tree.done)
+        let rest = parse(&mut reader, method, wanted, &mut take);
+        let rest = rest.map_err(|error| reader.get_mut().error.take().unwrap_or(error));
+        Self { take, rest }
     }
 }
 
-/// What is left of a message once its objects were taken out: nothing, or a fault.
-fn check_end(message: Option<Value>) -> Result<()> {
-    let message = message.ok_or_else(|| not_soap("the answer is no XML document"))?;
-    let body = message.child("Body").and_then(|body| body.children.first());
-    match body {
-        Some(fault) if fault.name == "Fault" => {
-            Err(Fault::of_soap(fault).into_error("RetrievePropertiesEx was refused"))
+fn parse(
+    reader: &mut NsReader<Chunks>,
+    method: &str,
+    wanted: Wanted,
+    take: &mut impl TakePart,
+) -> Result<Rest> {
+    let mut tree = Tree::of(wanted.only);
+    let mut buffer = Vec::new();
+    let mut enough = false;
+    while !enough {
+        buffer.clear();
+        let event = reader.read_event_into(&mut buffer);
+        let event = event.map_err(|error| {
+            not_soap("the answer is not proper XML").with_source(error.to_string())
+        })?;
+        let ends = match event {
+            Event::Eof => break,
+            Event::End(_) | Event::Empty(_) => true,
+            _ => false,
+        };
+        tree.take(reader, event)?;
+        reader.get_mut().since_event = 0;
+        if !ends || tree.depth() != wanted.depth {
+            continue;
         }
-        Some(_) => Ok(()),
-        None => Err(not_soap("the answer is no SOAP message")),
+        match tree.take_last() {
+            Some(value) if value.name == wanted.name => {
+                tree.forget();
+                enough = !take.take(value)?;
+            }
+            Some(other) => tree.put_back(other),
+            None => {}
+        }
+    }
+    if enough {
+        tree.close();
+    }
+    Ok(Rest { answer: answer(tree.done, method)?, enough })
+}
+
+/// What is left of a message once its elements were taken out: an answer, or a fault.
+fn answer(message: Option<Value>, method: &str) -> Result<Value> {
+    let message = message.ok_or_else(|| not_soap("the answer is no XML document"))?;
+    let body = message.children.into_iter().find(|child| child.name == "Body");
+    match body.and_then(|body| body.children.into_iter().next()) {
+        Some(fault) if fault.name == "Fault" => {
+            Err(Fault::of_soap(&fault).into_error(format!("{method} was refused")))
+        }
+        Some(answer) => Ok(answer),
+        None => Err(not_soap("the SOAP message has no body")),
     }
 }
 
