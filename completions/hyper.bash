@@ -1853,7 +1853,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__sim__subcmd__vsphere)
-            opts="-o -q -v -h --listen --plain --esx --user --password --vm --vms --running --efi --thick --odd --alarm --session-timeout --lease-timeout --page-size --no-manifest --nfc-host --nfc-streams --fault --output --quiet --verbose --help"
+            opts="-o -q -v -h --listen --plain --esx --user --password --vm --vms --running --efi --serial --thick --odd --alarm --session-timeout --lease-timeout --page-size --no-manifest --nfc-host --nfc-streams --fault --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1884,6 +1884,10 @@ _hyper() {
                     return 0
                     ;;
                 --efi)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --serial)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,4 +1,4 @@
-//! A stream of bytes both ways inside a WebSocket (RFC 6455): binary messages are the bytes, and
+//! A stream of bytes both ways, mostly inside a WebSocket (RFC 6455): binary messages are the bytes, and
 //! pings keep whatever stands between from taking it for dead.
 
 use std::time::Duration;
@@ -26,7 +26,7 @@ const SILENCE: Duration = Duration::from_secs(45);
 const PART: usize = 10_240;
 
 /// Messages that wait for their reader or their writer.
-const QUEUE: usize = 64;
+pub(super) const QUEUE: usize = 64;
 
 /// A connection. Dropped, it is closed.
 #[derive(Debug)]
@@ -59,13 +59,25 @@ impl Line {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let socket = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+        Self::carried(WebSocketStream::from_raw_socket(stream, Role::Client, None).await)
+    }
+
+    /// Speaks inside a WebSocket that is open.
+    pub(super) fn carried<S>(socket: WebSocketStream<S>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sink, stream) = socket.split();
         let (come, reader) = mpsc::channel(QUEUE);
         let (writer, go) = mpsc::channel(QUEUE);
         let (pulse, pulses) = mpsc::channel(1);
         tokio::spawn(receive(stream, come, pulse));
         tokio::spawn(send(sink, go, pulses));
+        Self::of(reader, writer)
+    }
+
+    /// What comes by one queue and goes by another.
+    pub(super) fn of(reader: mpsc::Receiver<Result<Bytes>>, writer: mpsc::Sender<Bytes>) -> Self {
         Self { reader: LineReader(reader), writer: LineWriter(writer) }
     }
 
@@ -95,7 +107,8 @@ impl LineWriter {
     }
 }
 
-fn broke(why: impl ToString) -> Error {
+/// The error of a connection that is no more.
+pub(super) fn broke(why: impl ToString) -> Error {
     Error::new(ErrorKind::Unavailable, "the connection to the machine broke")
         .with_source(why.to_string())
 }

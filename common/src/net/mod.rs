@@ -7,9 +7,11 @@
 mod http;
 mod line;
 mod retry;
+mod telnet;
 mod thumbprint;
 mod tls;
 mod tunnel;
+mod websocket;
 
 pub use reqwest::Url;
 

@@ -123,7 +123,7 @@ fn broke(place: &str, error: hyper::Error) -> Error {
 }
 
 /// Why there is no TLS on the connection.
-fn refused(place: &str, error: std::io::Error) -> Error {
+pub(super) fn refused(place: &str, error: std::io::Error) -> Error {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) => {

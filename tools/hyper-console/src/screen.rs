@@ -67,7 +67,11 @@ async fn take(machine: &Machine) -> Result<(Vec<u8>, &'static str)> {
 /// # Errors
 /// The provider's.
 pub async fn press(machine: &Machine, keys: &[Chord], cx: &mut Context) -> Result<()> {
+    let chords: Vec<&[u32]> = keys.iter().map(|chord| &chord.symbols[..]).collect();
     let work = async {
+        if machine.console()?.press(&machine.id, &chords).await? {
+            return Ok(());
+        }
         let mut rfb = Rfb::open(machine.console()?.screen(&machine.id, true).await?).await?;
         for chord in keys {
             rfb.press(&chord.symbols).await?;

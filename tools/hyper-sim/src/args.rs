@@ -28,7 +28,8 @@ pub enum Platform {
     /// Simulate a vCenter or an ESXi host
     ///
     /// It runs until it is interrupted and prints the variables that govc, and hyper, take to
-    /// reach it. Machines can be listed, switched on and off, cloned, given snapshots and exported.
+    /// reach it. Machines can be listed, switched on and off, cloned, given snapshots, exported and
+    /// reached on their consoles.
     /// What clients change is forgotten at the end; image files are only read.
     Vsphere(Box<VsphereArgs>),
     /// Simulate KubeVirt in front of a real Kubernetes API server
@@ -79,6 +80,10 @@ pub struct VsphereArgs {
     #[arg(long, value_name = "NAME[=KIND]", value_parser = efi)]
     pub efi: Vec<EfiArg>,
 
+    /// Give this machine a serial line that is a port of this host
+    #[arg(long, value_name = "NAME")]
+    pub serial: Vec<String>,
+
     /// Take the space of disks beforehand instead of as it is written
     #[arg(long)]
     pub thick: bool,
@@ -117,7 +122,7 @@ pub struct VsphereArgs {
 
     /// Let something go wrong: op=OP,object=TEXT,skip=N,max=N and what happens
     ///
-    /// OP is a SOAP method, nfc, folder, lease for becoming ready (which takes a delay alone), or
+    /// OP is a SOAP method, nfc, folder, screen, ticket for a screen that opens, lease for becoming ready (which takes a delay alone), or
     /// merge for the disks of a removed snapshot (which takes a fault alone); without it the rule
     /// is for all of them. TEXT is part of the object's id or the file's name.
     /// The first N that match pass with skip, and at most N are hit with max. What happens:

@@ -78,7 +78,8 @@ impl Vsphere {
         let odd = args.odd.iter().map(|OddArg { name, .. }| name);
         let efi = args.efi.iter().map(|efi| &efi.name);
         let alarms = args.alarm.iter().map(|alarm| &alarm.name);
-        for name in args.running.iter().chain(efi).chain(odd).chain(alarms) {
+        let named = args.running.iter().chain(&args.serial);
+        for name in named.chain(efi).chain(odd).chain(alarms) {
             if names.binary_search(name).is_err() {
                 return Err(Error::usage("there is no such machine").with_subject(name));
             }

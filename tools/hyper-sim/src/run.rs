@@ -1,9 +1,11 @@
 //! Starting a simulated server and serving until someone wants it to stop.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper_common::error::{Error, Result};
 use hyper_common::tool::Context;
+use tokio::net::TcpListener;
 
 use crate::kubevirt;
 use crate::record::Access;
@@ -11,8 +13,10 @@ use crate::request::{Request, Vsphere};
 use crate::rule::Rules;
 use crate::serve::{listen, serve};
 use crate::tls::Certificate;
+use crate::vsphere::console;
 use crate::vsphere::disk::Store;
 use crate::vsphere::http::answer;
+use crate::vsphere::inventory::Inventory;
 use crate::vsphere::sim::{Settings, Sim};
 use crate::vsphere::state::State;
 use crate::world;
@@ -40,7 +44,7 @@ async fn vsphere(request: Vsphere, cx: &mut Context) -> Result<()> {
         true => None,
         false => Some(Certificate::new(&host)?),
     };
-    let (tree, own) = world::make(&request).await?;
+    let (mut tree, own) = world::make(&request).await?;
     // Before anyone can ask for them: nobody should measure how fast this is.
     for (name, disk) in &own {
         store.stream(disk).await?;
@@ -48,18 +52,36 @@ async fn vsphere(request: Vsphere, cx: &mut Context) -> Result<()> {
         cx.remarks.say(&format!("{name} is ready"));
     }
     let access = access(&request, &store, address, certificate.as_ref())?;
-    let settings = settings(&request, certificate.as_ref());
+    let settings = settings(&request, address, certificate.as_ref());
+    let lines = lines(&request, &mut tree).await?;
     let rules = Rules::new(request.faults);
     let sim = Arc::new(Sim::new(settings, store, rules, State::new(tree)));
+    for (id, listener) in lines {
+        tokio::spawn(console::serial(sim.clone(), id, listener));
+    }
     access.print(cx)?;
     let tls = certificate.map(|certificate| certificate.config);
     serve(listener, tls, move |peer, request| answer(sim.clone(), peer, request)).await;
     Ok(())
 }
 
-fn settings(request: &Vsphere, certificate: Option<&Certificate>) -> Settings {
+/// Listens for the serial lines of machines.
+async fn lines(request: &Vsphere, tree: &mut Inventory) -> Result<Vec<(String, TcpListener)>> {
+    let mut lines = Vec::new();
+    for machine in tree.machines.values_mut() {
+        if request.args.serial.contains(&machine.name) {
+            let (listener, address) = listen(([127, 0, 0, 1], 0).into()).await?;
+            machine.serial = Some(address.port());
+            lines.push((machine.reference.value.clone(), listener));
+        }
+    }
+    Ok(lines)
+}
+
+fn settings(request: &Vsphere, address: SocketAddr, certificate: Option<&Certificate>) -> Settings {
     let args = &request.args;
     Settings {
+        address,
         user: args.user.clone(),
         password: args.password.clone(),
         session_timeout: args.session_timeout,

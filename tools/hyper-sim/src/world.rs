@@ -109,6 +109,7 @@ fn add(
         unmerged: false,
         options: Vec::new(),
         shared: None,
+        serial: None,
         leases: Vec::new(),
     });
 }

@@ -33,6 +33,14 @@ pub trait Console: Send + Sync {
     /// As [`Console::serial`].
     async fn picture(&self, vm: &VmId) -> Result<Option<Bytes>>;
 
+    /// Presses keys by the platform's own way: those of a chord together, one chord after another,
+    /// by the numbers that RFB has for them (RFC 6143 section 7.5.4). False where there is none, so
+    /// that they are to be pressed as a viewer does.
+    ///
+    /// # Errors
+    /// As [`Console::serial`]; `Unsupported` for a key that keyboards there do not have.
+    async fn press(&self, vm: &VmId, chords: &[&[u32]]) -> Result<bool>;
+
     /// What the VM wrote on its serial line since it was started, line by line, without taking the
     /// line from anybody.
     ///

@@ -63,6 +63,10 @@ impl Console for Kubevirt {
         Ok(Some(whole.to_bytes()))
     }
 
+    async fn press(&self, _: &VmId, _: &[&[u32]]) -> Result<bool> {
+        Ok(false)
+    }
+
     async fn log(&self, vm: &VmId, from: LogFrom) -> Result<BoxStream<'static, Result<Bytes>>> {
         running(both(self, vm).await?.1)?;
         let (namespace, _) = parts(vm);

@@ -7,6 +7,7 @@ mod client;
 mod cloning;
 mod collector;
 mod config;
+mod console;
 mod datastore;
 mod event;
 mod events;
@@ -14,6 +15,7 @@ mod export;
 mod fault;
 mod feed;
 mod inventory;
+mod keyboard;
 mod known;
 mod lease;
 mod lifecycle;
@@ -149,7 +151,7 @@ impl Provider for Vsphere {
     }
 
     fn console(&self) -> Option<&dyn Console> {
-        None
+        Some(self)
     }
 
     fn create(&self) -> Option<&dyn Create> {

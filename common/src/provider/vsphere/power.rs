@@ -77,7 +77,7 @@ impl Power for Vsphere {
 }
 
 /// That a machine runs.
-async fn must_run(client: &Client, vm: &MoRef) -> Result<()> {
+pub(super) async fn must_run(client: &Client, vm: &MoRef) -> Result<()> {
     match state(client, vm).await?.as_str() {
         "poweredOn" => Ok(()),
         "suspended" => {

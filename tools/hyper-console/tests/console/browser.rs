@@ -38,7 +38,8 @@ fn flag_browser_and_flag_novnc() {
     // Where noVNC is not, one line says what to do, and nobody is asked for anything.
     let nothing = lab.at("nothing");
     std::fs::create_dir(&nothing).unwrap();
-    let none = ["vnc", "web01", "--browser", "--novnc", nothing.to_str().unwrap()];
+    let nothing = nothing.to_str().unwrap();
+    let none = ["vnc", "web01", "--timeout", "10s", "--browser", "--novnc", nothing];
     let (status, words) = lab.status(&none);
     assert_eq!(status, Some(3), "{words}");
     assert!(words.contains("noVNC") && words.contains("apt-get install novnc"), "{words}");

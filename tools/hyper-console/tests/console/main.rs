@@ -12,3 +12,4 @@ mod screen;
 mod serial;
 mod sessions;
 mod share;
+mod vsphere;

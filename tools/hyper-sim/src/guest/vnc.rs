@@ -41,13 +41,13 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// Serves a viewer until it goes, or another one comes.
-pub async fn serve(line: Line, guest: &Guest) {
+/// Serves a viewer until it goes; where viewers are to be `alone`, until another one comes.
+pub async fn serve(line: Line, guest: &Guest, alone: bool) {
     guest.viewers.fetch_add(1, Ordering::AcqRel);
     let _counted = Counted(guest);
     let mut number = 0;
     guest.viewer.send_modify(|newest| {
-        *newest += 1;
+        *newest += u64::from(alone);
         number = *newest;
     });
     let session = Session {

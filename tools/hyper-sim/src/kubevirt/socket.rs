@@ -82,7 +82,7 @@ pub async fn open(
         let Ok(upgraded) = upgrade.await else { return };
         let line = Line::over(upgraded, left).await;
         match screen {
-            true => vnc::serve(line, &guest).await,
+            true => vnc::serve(line, &guest, true).await,
             false => line::console(line, &guest).await,
         }
     });

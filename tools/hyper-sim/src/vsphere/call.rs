@@ -14,7 +14,7 @@ use super::spec::FilterSpec;
 use super::state::State;
 use super::update::{self, Collector, Filter};
 use super::value::{Data, Ref, Value};
-use super::{change, clone, lease, ovf, service};
+use super::{change, clone, console, lease, ovf, service};
 
 /// Who calls.
 #[derive(Debug, Clone, Default)]
@@ -107,6 +107,8 @@ fn at_once(sim: &Arc<Sim>, caller: &Caller, request: &Request) -> Result<Answer,
         "RebootGuest" => change::reboot(sim, this),
         "CreateSnapshot_Task" => change::create_snapshot(sim, caller, this, args),
         "RemoveSnapshot_Task" => change::remove_snapshot(sim, caller, this, args),
+        "AcquireTicket" => console::ticket(sim, this, args),
+        "PutUsbScanCodes" => console::keys(sim, this, args),
         "CloneVM_Task" => clone::clone(sim, caller, this, args),
         "Destroy_Task" => clone::destroy(sim, caller, this),
         "RevertToSnapshot_Task" => change::revert(sim, caller, this),

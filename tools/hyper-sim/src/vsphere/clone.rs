@@ -105,6 +105,7 @@ fn make(state: &mut State, wanted: Wanted) -> Result<Ref, Fault> {
         leases: Vec::new(),
         options,
         shared,
+        serial: None,
         ..source
     });
     Ok(reference)

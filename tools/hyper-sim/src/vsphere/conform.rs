@@ -92,6 +92,7 @@ async fn sim(args: &[&str]) -> std::sync::Arc<Sim> {
     };
     let (tree, _) = crate::world::make(&request).await.unwrap();
     let settings = Settings {
+        address: std::net::SocketAddr::from(([127, 0, 0, 1], 443)),
         user: "user".into(),
         password: "pass".into(),
         session_timeout: std::time::Duration::from_secs(60),

@@ -8,6 +8,7 @@ const IDE: i32 = 200;
 const PS2: i32 = 300;
 const PCI: i32 = 100;
 const SIO: i32 = 400;
+const SERIAL: i32 = 9000;
 const SCSI: i32 = 1000;
 const SATA: i32 = 15000;
 
@@ -53,7 +54,7 @@ pub fn devices(machine: &Machine, places: &Places, networks: &[String]) -> Vec<D
         controller("VirtualIDEController", IDE + 1, "IDE 1", 1, vec![]),
         controller("VirtualPS2Controller", PS2, "PS2 controller 0", 0, vec![600, 700]),
         controller("VirtualPCIController", PCI, "PCI controller 0", 0, on_pci),
-        controller("VirtualSIOController", SIO, "SIO controller 0", 0, vec![]),
+        controller("VirtualSIOController", SIO, "SIO controller 0", 0, serial_keys(machine)),
         device("VirtualKeyboard", 600, "Keyboard", "Keyboard")
             .set("controllerKey", PS2)
             .set("unitNumber", 0),
@@ -88,10 +89,28 @@ pub fn devices(machine: &Machine, places: &Places, networks: &[String]) -> Vec<D
         let tpm = device("VirtualTPM", 11000, "Virtual TPM", "Virtual TPM device");
         all.push(tpm.set("controllerKey", PCI).set("unitNumber", 16));
     }
+    all.extend(machine.serial.map(serial));
     let disks = machine.disks.iter().enumerate();
     all.extend(disks.map(|(at, disk)| disk_device(machine, at, disk, places)));
     all.extend((0..machine.nics.len()).map(|at| card(machine, at, networks)));
     all
+}
+
+fn serial_keys(machine: &Machine) -> Vec<i32> {
+    machine.serial.map(|_| SERIAL).into_iter().collect()
+}
+
+/// A serial port that is a port of the host's network.
+fn serial(port: u16) -> Data {
+    let backing = Data::new("VirtualSerialPortURIBackingInfo")
+        .set("serviceURI", format!("telnet://127.0.0.1:{port}"))
+        .set("direction", "server");
+    device("VirtualSerialPort", SERIAL, "Serial port 1", "Remote")
+        .set("backing", backing)
+        .set("connectable", connectable(true, true))
+        .set("controllerKey", SIO)
+        .set("unitNumber", 0)
+        .set("yieldOnPoll", true)
 }
 
 fn cdrom() -> Data {

@@ -1,4 +1,4 @@
-//! What the server answers over HTTP: `/sdk`, `/nfc` and `/folder`.
+//! What the server answers over HTTP: `/sdk`, `/nfc`, `/folder`, `/screen` and `/ticket`.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -11,6 +11,7 @@ use hyper::header::{self, HeaderMap};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::call::{self, Caller};
+use super::console;
 use super::envelope;
 use super::fault::Fault;
 use super::folder::{self, Wanted, decode};
@@ -56,6 +57,8 @@ pub async fn answer(sim: Arc<Sim>, address: IpAddr, request: Request<Incoming>) 
         (&Method::GET | &Method::HEAD, path) if path.starts_with("/folder/") => {
             folder(&sim, &request).await
         }
+        (&Method::GET, "/screen") => screen(&sim, &request).await,
+        (&Method::GET, path) if path.starts_with("/ticket/") => ticket(&sim, request).await,
         (_, "/sdk" | "/sdk/" | "/sdk/vimServiceVersions.xml") => plain(405, "not with this method"),
         (_, path) if path.starts_with("/nfc/") || path.starts_with("/folder/") => {
             plain(405, "not with this method")
@@ -239,6 +242,42 @@ async fn nfc(sim: &Arc<Sim>, path: &str) -> Answer {
             answer
         }
         Err(error) => plain(500, &hyper_common::error::one_line(&error)),
+    }
+}
+
+/// A picture of a machine's screen.
+async fn screen(sim: &Arc<Sim>, request: &Request<Incoming>) -> Answer {
+    let query = request.uri().query().unwrap_or_default();
+    let action = sim.rules.meet("screen", query);
+    let session = sim.session(cookie(request.headers()).as_deref());
+    if let Some(answer) = before(sim, ("screen", &action), session.as_deref()).await {
+        return answer;
+    }
+    if session.is_none() || action.expire {
+        let mut answer = plain(401, "log in first");
+        set(&mut answer, header::WWW_AUTHENTICATE, "Basic realm=\"VMware HTTP server\"");
+        return answer;
+    }
+    match console::picture(sim, query) {
+        Ok(png) => {
+            let mut answer = Response::new(text(png, &action));
+            set(&mut answer, header::CONTENT_TYPE, "image/png");
+            answer
+        }
+        Err((status, words)) => plain(status, words),
+    }
+}
+
+/// The screen of a machine, for who has a ticket.
+async fn ticket(sim: &Arc<Sim>, request: Request<Incoming>) -> Answer {
+    let ticket = request.uri().path().trim_start_matches("/ticket/").to_owned();
+    let action = sim.rules.meet("ticket", &ticket);
+    if let Some(answer) = before(sim, ("ticket", &action), None).await {
+        return answer;
+    }
+    match console::open(sim, &ticket, request, action.cut) {
+        Ok(answer) => answer,
+        Err((status, words)) => plain(status, words),
     }
 }
 

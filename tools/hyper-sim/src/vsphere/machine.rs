@@ -133,6 +133,8 @@ pub struct Machine {
     pub options: Vec<(String, String)>,
     /// What its disks stand on, where it is a linked clone: its source as it was then.
     pub shared: Option<Box<Machine>>,
+    /// The port of the host that is its serial line.
+    pub serial: Option<u16>,
     /// Leases that export it, the ones that are alive.
     pub leases: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! A vCenter, or a single ESXi host, as far as listing, power, snapshots and exports go.
+//! A vCenter, or a single ESXi host, as far as listing, power, snapshots, exports and consoles go.
 //!
 //! The SOAP interface is checked strictly: what a real server might let pass (parameters in the
 //! wrong order, unknown ones) is a fault here, so that a client's mistakes are found. Nothing of
@@ -12,6 +12,7 @@ mod clone;
 mod collector;
 #[cfg(test)]
 mod conform;
+pub mod console;
 mod device;
 pub mod disk;
 mod envelope;

@@ -1,12 +1,14 @@
 //! The simulated server: its settings, its state, and news that something changed.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::console::Consoles;
 use super::disk::Store;
 use super::session::Session;
 use super::state::State;
@@ -33,6 +35,8 @@ pub struct Settings {
     pub nfc_streams: Option<usize>,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// Where it listens.
+    pub address: SocketAddr,
     /// SHA-1 of the certificate, as `AA:BB:…`; empty without one.
     pub thumbprint: String,
 }
@@ -46,6 +50,8 @@ pub struct Sim {
     pub store: Store,
     /// What goes wrong.
     pub rules: Rules,
+    /// Screens and serial lines.
+    pub consoles: Consoles,
     /// Disks that are being sent.
     pub streams: AtomicUsize,
     state: Mutex<State>,
@@ -57,7 +63,8 @@ impl Sim {
     pub fn new(settings: Settings, store: Store, rules: Rules, state: State) -> Self {
         let streams = AtomicUsize::new(0);
         let (state, news) = (Mutex::new(state), watch::Sender::new(0));
-        Self { settings, store, rules, streams, state, news }
+        let consoles = Consoles::default();
+        Self { settings, store, rules, consoles, streams, state, news }
     }
 
     /// The state. Never held over a wait.

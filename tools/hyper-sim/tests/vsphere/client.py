@@ -3,6 +3,7 @@
 The machines are those that are there when none were asked for, app01 running.
 """
 
+import asyncio
 import hashlib
 import ssl
 import sys
@@ -13,6 +14,7 @@ import urllib.request
 from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask, WaitForTasks
 from pyVmomi import vim, vmodl
+import websockets
 
 ADDRESS = sys.argv[1]
 HOST, PORT = ADDRESS.split(":")
@@ -279,6 +281,47 @@ def watching(si, machines):
     WaitForTask(web.PowerOff())
 
 
+def consoles(si, machines):
+    """A ticket for the screen and keys, of a machine that runs and of one that does not."""
+    app, web = machines["app01"], machines["web01"]
+    if app.runtime.powerState != "poweredOn":
+        WaitForTask(app.PowerOn())
+    raises(vim.fault.InvalidPowerState, web.AcquireTicket, "webmks")
+    raises(vmodl.fault.NotSupported, app.AcquireTicket, "mks")
+    ticket = app.AcquireTicket("webmks")
+    assert ticket.url == f"wss://{ADDRESS}/ticket/{ticket.ticket}", ticket
+    assert (ticket.host, ticket.port) == (HOST, int(PORT)) and len(ticket.sslThumbprint) == 59
+    event = vim.UsbScanCodeSpec.KeyEvent
+    held = vim.UsbScanCodeSpec.ModifierType(leftControl=True, leftAlt=True)
+    spec = vim.UsbScanCodeSpec(keyEvents=[
+        event(usbHidCode=0x4C << 16 | 7, modifiers=held), event(usbHidCode=0x04 << 16 | 7)])
+    assert app.PutUsbScanCodes(spec) == 2
+    spec.keyEvents[0].usbHidCode = 5
+    raises(vmodl.fault.InvalidArgument, app.PutUsbScanCodes, spec)
+    raises(vim.fault.InvalidPowerState, web.PutUsbScanCodes, spec)
+    picture = urllib.request.Request(f"https://{ADDRESS}/screen?id={app._moId}")
+    picture.add_header("Cookie", si._stub.cookie.split(";")[0])
+    data = urllib.request.urlopen(picture, context=ANY_CERTIFICATE).read()
+    assert data.startswith(b"\x89PNG\r\n") and b"IEND" in data
+    asyncio.run(screen(ticket.url))
+    [port] = [device for device in app.config.hardware.device
+              if isinstance(device, vim.vm.device.VirtualSerialPort)]
+    backing = port.backing
+    assert isinstance(backing, vim.vm.device.VirtualSerialPort.URIBackingInfo), port
+    assert backing.direction == "server" and backing.serviceURI.startswith("telnet://"), backing
+
+
+async def screen(url):
+    """The screen of a ticket, by RFB in a WebSocket, as noVNC takes it."""
+    async with websockets.connect(url, subprotocols=["binary"], ssl=ANY_CERTIFICATE) as line:
+        assert await line.recv() == b"RFB 003.008\n" and line.subprotocol == "binary"
+    try:
+        async with websockets.connect(url, subprotocols=["binary"], ssl=ANY_CERTIFICATE):
+            raise AssertionError("a ticket is good for once")
+    except websockets.exceptions.InvalidStatusCode as error:
+        assert error.status_code == 404, error
+
+
 def main():
     si = sessions()
     machines = listing(si)
@@ -291,6 +334,7 @@ def main():
     clones(si, machines)
     exports(si, machines)
     watching(si, machines)
+    consoles(si, machines)
     Disconnect(si)
     raises(vim.fault.NotAuthenticated, si.CurrentTime)
     print("done")

@@ -302,3 +302,26 @@ fn an_interruption_ends_it_well_and_leaves_nothing() {
     assert_eq!(server.interrupt(), 0);
     assert!(!std::path::Path::new(&file).exists());
 }
+
+#[test]
+fn flag_serial_is_a_port_of_the_host() {
+    let server = Server::start(&["--plain", "--running", "app01", "--serial", "app01"]);
+    let client = server.login();
+    let app = client.find("DC0/vm/app01");
+    let devices = client.fetch(("VirtualMachine", &app), "config").text();
+    let address = devices.split("telnet://").nth(1).expect("a serial port").split('<').next();
+    let mut line = TcpStream::connect(address.unwrap()).unwrap();
+    line.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    line.write_all(b"\r").unwrap();
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains("app01 login: ") {
+        let mut part = [0; 256];
+        let len = line.read(&mut part).unwrap();
+        assert_ne!(len, 0);
+        said.extend_from_slice(&part[..len]);
+    }
+    assert_eq!(said[0], 255, "it speaks Telnet");
+    let other = client.find("DC0/vm/web01");
+    let devices = client.fetch(("VirtualMachine", &other), "config").text();
+    assert!(!devices.contains("VirtualSerialPort"));
+}

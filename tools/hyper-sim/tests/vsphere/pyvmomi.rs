@@ -25,10 +25,10 @@ fn the_schema_is_what_pyvmomi_has() {
 #[test]
 fn it_makes_every_call() {
     for args in [
-        &["--running", "app01", "--alarm", "db01=red", "--alarm", "web01=yellow:jo"][..],
-        &["--esx", "--running", "app01"],
+        &["--serial", "app01", "--alarm", "db01=red", "--alarm", "web01=yellow:jo"][..],
+        &["--esx", "--serial", "app01"],
     ] {
-        let server = Server::start(&[args, &["-v"]].concat());
+        let server = Server::start(&[args, &["--running", "app01", "-v"]].concat());
         let said = python("client.py", &[&server.address()], server.home.path());
         assert_eq!(said, "done\n");
         // Nothing is served that no other client has made sense of.

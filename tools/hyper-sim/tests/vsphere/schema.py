@@ -42,7 +42,7 @@ OBJECTS = {
     "Network": [],
     "VirtualMachine": [
         "CreateSnapshot_Task", "ConsolidateVMDisks_Task", "CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task",
-        "ShutdownGuest", "RebootGuest", "ExportVm",
+        "ShutdownGuest", "RebootGuest", "ExportVm", "AcquireTicket", "PutUsbScanCodes",
     ],
     "ExtensibleManagedObject": [],
     "VirtualMachineSnapshot": ["RevertToSnapshot_Task", "RemoveSnapshot_Task", "ExportSnapshot"],
@@ -74,6 +74,8 @@ VirtualVmxnet3 SharesInfo StorageIOAllocationInfo VirtualDeviceConnectInfo Virtu
 VirtualDeviceDeviceBackingInfo VirtualDeviceRemoteDeviceBackingInfo
 VirtualDeviceFileBackingInfo VirtualDiskFlatVer2BackingInfo VirtualDiskRawDiskMappingVer1BackingInfo
 VirtualDiskSeSparseBackingInfo CryptoKeyId KeyProviderId
+VirtualMachineTicket UsbScanCodeSpec UsbScanCodeSpecKeyEvent UsbScanCodeSpecModifierType
+VirtualSerialPort VirtualDeviceURIBackingInfo VirtualSerialPortURIBackingInfo
 VirtualCdromRemotePassthroughBackingInfo VirtualEthernetCardNetworkBackingInfo
 VirtualMachineCloneSpec VirtualMachineRelocateSpec VirtualMachineConfigSpec
 VirtualMachineConfigInfo VirtualHardware VirtualMachineBootOptions VirtualMachineFileInfo
