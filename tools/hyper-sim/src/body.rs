@@ -48,6 +48,10 @@ impl Body for Reply {
                 Poll::Ready(part.map(|part| part.map(Frame::data)))
             }
             Self::Passed(body, left) => {
+                if *left == Some(0) {
+                    // At once: a watch may have nothing more to say for long.
+                    return Poll::Ready(Some(Err(broken())));
+                }
                 let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
                 let part = frame.map(|frame| match (frame.map_err(std::io::Error::other)?, left) {
                     (frame, None) => Ok(frame),
@@ -76,14 +80,15 @@ impl Body for Reply {
     }
 }
 
+fn broken() -> std::io::Error {
+    std::io::Error::other("the connection is broken as asked")
+}
+
 /// A part that is passed on: as it is, or as much of it as is `left`.
 fn passed(frame: Frame<Bytes>, left: &mut u64) -> std::io::Result<Frame<Bytes>> {
     let Ok(data) = frame.into_data() else {
         return Err(std::io::Error::other("trailers are not passed on"));
     };
-    if *left == 0 {
-        return Err(std::io::Error::other("the connection is broken as asked"));
-    }
     let len = (data.len() as u64).min(*left);
     *left -= len;
     Ok(Frame::data(data.slice(..len as usize)))

@@ -1,0 +1,225 @@
+//! What goes wrong between `hyper-watch` and a cluster: nothing is lost, and nothing told twice.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../../hyper-sim/tests/cluster/mod.rs"]
+mod cluster;
+mod watching;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use cluster::{Cluster, machine, wait_for};
+use serde_json::{Value, json};
+use watching::Watching;
+
+fn watch(kubeconfig: &Path, args: &[&str]) -> Watching {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-watch"));
+    command.args(args).env_clear().env("HOME", kubeconfig.parent().unwrap());
+    command.env("KUBECONFIG", kubeconfig).env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+    Watching::start(command)
+}
+
+/// What the records of a watch leave behind: labels of machines by name.
+#[derive(Default)]
+struct Replay {
+    machines: BTreeMap<String, Value>,
+    relists: usize,
+}
+
+impl Replay {
+    /// Takes a record in, which must be news.
+    fn take(&mut self, record: &Value) {
+        let name = record["vm"]["name"].as_str().unwrap_or_default().to_owned();
+        let known = self.machines.get(&name);
+        match record["event"].as_str().unwrap() {
+            "RELISTED" => self.relists += 1,
+            "ADDED" => assert!(known.is_none(), "told twice: {record}"),
+            "MODIFIED" => assert!(known.unwrap() != &record["vm"], "no change: {record}"),
+            "DELETED" => assert!(known.is_some(), "never there: {record}"),
+            other => panic!("{other}"),
+        }
+        match record["event"].as_str().unwrap() {
+            "RELISTED" => {}
+            "DELETED" => drop(self.machines.remove(&name)),
+            _ => drop(self.machines.insert(name, record["vm"].clone())),
+        }
+    }
+
+    /// Takes records in until a machine's label is so; answers all values that were told.
+    fn until(&mut self, watch: &mut Watching, name: &str, step: &str) -> Vec<String> {
+        let mut told = Vec::new();
+        loop {
+            let record = watch.record();
+            self.take(&record);
+            let now = record["vm"]["labels"]["step"].as_str().unwrap_or_default();
+            if record["vm"]["name"] != name || now.is_empty() {
+                continue;
+            }
+            if told.last().is_none_or(|last| last != now) {
+                told.push(now.to_owned());
+            }
+            if now == step {
+                return told;
+            }
+        }
+    }
+}
+
+/// Changes a machine so that it can be told apart.
+fn step(cluster: &Cluster, space: &str, name: &str, step: &str) {
+    let label = format!("step={step}");
+    wait_for("kubectl to get through", || {
+        let args = ["label", "--overwrite", "-n", space, "vm", name, &label];
+        cluster.try_kubectl(&args, None).status.success()
+    });
+}
+
+#[test]
+fn a_server_that_is_busy_is_waited_for_in_list_and_watch() {
+    let cluster = Cluster::shared();
+    let config = Path::new(cluster.kubeconfig());
+    let rules = [
+        // The list that a watch begins with.
+        "op=list,max=2,status=429,retry-after=1",
+        // The watch that follows it, and those that follow one that breaks.
+        "op=watch,max=2,status=429,retry-after=1",
+        "op=watch,max=3,cut=200",
+        "op=watch,max=1,status=503",
+        // A login that is not taken for a moment.
+        "op=watch,max=2,expire",
+    ];
+    let one = |rule: &str| {
+        let space = cluster.namespace();
+        cluster.apply(&space, &machine("web01", "Halted"));
+        cluster.machine_is(&space, "web01", "Stopped");
+        cluster.fault(&format!("{rule},object={space}/virtualmachines"));
+        let mut watch = watch(config, &["-c", "hyper-sim", "-n", &space]);
+        let mut replay = Replay::default();
+        for number in 1..=3 {
+            let number = number.to_string();
+            step(cluster, &space, "web01", &number);
+            let told = replay.until(&mut watch, "web01", &number);
+            assert_eq!(told, [number], "{rule}");
+        }
+        assert_eq!(replay.relists, 0, "{rule}: a watch goes on where it was");
+    };
+    // They wait more than they work.
+    std::thread::scope(|scope| {
+        let all: Vec<_> = rules.iter().map(|rule| scope.spawn(|| one(rule))).collect();
+        all.into_iter().for_each(|one| one.join().unwrap());
+    });
+}
+
+/// Tells etcd to forget what was before a version; its own gateway speaks JSON.
+fn compact(etcd: &str, version: u64) {
+    let place = etcd.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(place).unwrap();
+    let body = json!({"revision": version.to_string(), "physical": true}).to_string();
+    let head = "POST /v3/kv/compaction HTTP/1.1\r\nConnection: close";
+    let length = body.len();
+    write!(stream, "{head}\r\nHost: {place}\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
+fn a_server_that_was_killed_and_has_forgotten_is_listed_again() {
+    let cluster = Cluster::start(&["--pace", "20ms"]);
+    let config = Path::new(cluster.kubeconfig());
+    for name in ["kept", "gone"] {
+        cluster.apply("default", &machine(name, "Halted"));
+        cluster.machine_is("default", name, "Stopped");
+    }
+    let mut watch = watch(config, &["-c", "hyper-sim", "-n", "default"]);
+    let mut replay = Replay::default();
+    step(&cluster, "default", "kept", "1");
+    replay.until(&mut watch, "kept", "1");
+    // Killed while nothing happens: the watch goes on where it was.
+    cluster.kill("kube-apiserver");
+    step(&cluster, "default", "kept", "2");
+    assert_eq!(replay.until(&mut watch, "kept", "2"), ["2"]);
+    let before = replay.relists;
+    // Killed while nobody listens, with all that happened meanwhile forgotten (410).
+    watch.signal("STOP");
+    step(&cluster, "default", "kept", "3");
+    cluster.kubectl(&["delete", "-n", "default", "vm", "gone"]);
+    step(&cluster, "default", "kept", "4");
+    let now = cluster.get("default", "vm", "kept")["metadata"]["resourceVersion"].clone();
+    compact(cluster.at("etcd"), now.as_str().unwrap().parse().unwrap());
+    cluster.kill("kube-apiserver");
+    step(&cluster, "default", "kept", "4");
+    watch.signal("CONT");
+    step(&cluster, "default", "kept", "5");
+    replay.until(&mut watch, "kept", "5");
+    cluster.apply("default", &machine("new", "Halted"));
+    step(&cluster, "default", "new", "1");
+    replay.until(&mut watch, "new", "1");
+    let names: Vec<_> = replay.machines.keys().collect();
+    assert_eq!(names, ["kept", "new"]);
+    assert!(replay.relists > before, "the list that was made again is told");
+}
+
+/// A token of a service account that may do everything; it ends with the account.
+fn token(cluster: &Cluster, account: &str) -> String {
+    cluster.kubectl(&["create", "serviceaccount", "-n", "default", account]);
+    let role = "--clusterrole=cluster-admin";
+    let whom = format!("--serviceaccount=default:{account}");
+    cluster.kubectl(&["create", "clusterrolebinding", account, role, &whom]);
+    let path = format!("/api/v1/namespaces/default/serviceaccounts/{account}/token");
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+        "spec": {"expirationSeconds": 3600}});
+    let args = ["create", "--raw", &path, "-f", "-"];
+    let output = cluster.try_kubectl(&args, Some(&request.to_string()));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    answer["status"]["token"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_token_that_the_server_takes_no_more_is_fetched_anew() {
+    let cluster = Cluster::start(&["--pace", "20ms"]);
+    cluster.apply("default", &machine("web01", "Halted"));
+    cluster.machine_is("default", "web01", "Stopped");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, token(&cluster, "first")).unwrap();
+    let script = "printf '{\"apiVersion\":\"client.authentication.k8s.io/v1beta1\",\
+        \"kind\":\"ExecCredential\",\"status\":{\"token\":\"%s\"}}' \"$(cat \"$0\")\"";
+    let users = [
+        ("file", json!({"tokenFile": file})),
+        (
+            "command",
+            json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1beta1",
+            "command": "/bin/sh", "args": ["-c", script, file], "interactiveMode": "Never"}}),
+        ),
+    ];
+    let mut watches = users.map(|(name, user)| {
+        let server =
+            json!({"server": cluster.at("url"), "certificate-authority": cluster.at("ca_file")});
+        let context = json!({"cluster": "c", "user": "u", "namespace": "default"});
+        let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": name,
+            "clusters": [{"name": "c", "cluster": server}],
+            "users": [{"name": "u", "user": user}],
+            "contexts": [{"name": name, "context": context}]});
+        let path = folder.path().join(name);
+        std::fs::write(&path, config.to_string()).unwrap();
+        (watch(&path, &["-c", name]), Replay::default())
+    });
+    step(&cluster, "default", "web01", "1");
+    for (watch, replay) in &mut watches {
+        replay.until(watch, "web01", "1");
+    }
+    // The account goes, and with it what the server knew of its token.
+    let second = token(&cluster, "second");
+    cluster.kubectl(&["delete", "serviceaccount", "-n", "default", "first"]);
+    std::fs::write(&file, second).unwrap();
+    cluster.kill("kube-apiserver");
+    step(&cluster, "default", "web01", "2");
+    for (watch, replay) in &mut watches {
+        assert_eq!(replay.until(watch, "web01", "2"), ["2"]);
+    }
+}
