@@ -21,6 +21,7 @@
 //! succeed and do nothing ([`Printer::is_closed`]).
 
 mod facts;
+mod fields;
 mod format;
 mod human;
 mod jsonpath;
@@ -34,6 +35,7 @@ mod table;
 mod terminal;
 mod vm;
 
+pub use self::fields::cells_by_name;
 pub use self::format::OutputFormat;
 pub use self::human::{bytes as human_bytes, span as human_span, time as human_time};
 pub use self::jsonpath::Template;

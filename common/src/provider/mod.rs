@@ -29,6 +29,9 @@ pub use self::facets::export::{
     Seek, Ties, Transport, Whole, WholeBytes, Wire,
 };
 pub use self::facets::feed::{Change, Feed};
+pub use self::facets::infrastructure::{
+    Cluster, Datacenter, Datastore, Host, Infrastructure, Network, Server, Task,
+};
 pub use self::facets::lifecycle::Lifecycle;
 pub use self::facets::metrics::{Entity, EntityKind, Metrics, Summary, Usage, Window};
 pub use self::facets::migrate::{Destination, How, Migrate, Moved};
@@ -105,6 +108,9 @@ pub trait Provider: Debug + Send + Sync {
 
     /// Sharing out what hosts have.
     fn pools(&self) -> Option<&dyn Pools>;
+
+    /// What machines run on: hosts, clusters, datastores, networks.
+    fn infrastructure(&self) -> Option<&dyn Infrastructure>;
 
     /// Keeping moments of VMs, and returning to them.
     fn snapshots(&self) -> Option<&dyn Snapshots>;

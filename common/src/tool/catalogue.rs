@@ -2,7 +2,7 @@
 //! help of each tool and the man pages take their words from here.
 
 /// A tool's name, as a program, and its summary: imperative, without a full stop.
-pub const TOOLS: [(&str, &str); 13] = [
+pub const TOOLS: [(&str, &str); 14] = [
     ("hyper-clone", "Make virtual machines of virtual machines"),
     ("hyper-console", "Reach the serial line and the screen of virtual machines"),
     ("hyper-context", "Manage the contexts that name platforms and folders"),
@@ -10,6 +10,7 @@ pub const TOOLS: [(&str, &str); 13] = [
     ("hyper-export", "Export virtual machines to disk images and packages"),
     ("hyper-history", "Show and clean up after earlier runs"),
     ("hyper-image", "Convert, inspect, verify and compare disk images"),
+    ("hyper-infra", "List hosts, clusters, datacenters, datastores, networks and tasks"),
     ("hyper-metrics", "Count virtual machines and measure what they use"),
     ("hyper-pool", "List, make, change and remove resource pools"),
     ("hyper-sim", "Simulate platforms, for trying and testing"),

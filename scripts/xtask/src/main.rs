@@ -59,6 +59,7 @@ fn commands() -> Vec<(&'static str, clap::Command)> {
         ("hyper-export", hyper_export::command()),
         ("hyper-history", hyper_history::command()),
         ("hyper-image", hyper_image::command()),
+        ("hyper-infra", hyper_infra::command()),
         ("hyper-metrics", hyper_metrics::command()),
         ("hyper-pool", hyper_pool::command()),
         ("hyper-sim", hyper_sim::command()),

@@ -212,6 +212,7 @@ fn capabilities_are_the_providers() {
         "resize",
         "migrate",
         "pools",
+        "infrastructure",
         "snapshots",
         "cloning",
         "metrics",

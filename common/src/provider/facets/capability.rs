@@ -73,6 +73,11 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
             available: provider.pools().is_some(),
         },
         Capability {
+            facet: "infrastructure",
+            summary: "List hosts, clusters, datastores, networks and tasks",
+            available: provider.infrastructure().is_some(),
+        },
+        Capability {
             facet: "snapshots",
             summary: "Take, list, remove and return to snapshots of machines",
             available: provider.snapshots().is_some(),

@@ -8,6 +8,7 @@ pub mod create;
 pub mod events;
 pub mod export;
 pub mod feed;
+pub mod infrastructure;
 pub mod lifecycle;
 pub mod metrics;
 pub mod migrate;

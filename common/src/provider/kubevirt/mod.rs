@@ -53,8 +53,8 @@ use futures::stream::BoxStream;
 pub use self::client::{Client, Place};
 pub use self::discovery::Resource;
 use super::{
-    Alarms, Cloning, Console, Create, Events, Export, Feed, Lifecycle, Metrics, Migrate, Pools,
-    Power, Provider, Reclaim, Resize, ServerInfo, Snapshots,
+    Alarms, Cloning, Console, Create, Events, Export, Feed, Infrastructure, Lifecycle, Metrics,
+    Migrate, Pools, Power, Provider, Reclaim, Resize, ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -164,6 +164,10 @@ impl Provider for Kubevirt {
     }
 
     fn pools(&self) -> Option<&dyn Pools> {
+        None
+    }
+
+    fn infrastructure(&self) -> Option<&dyn Infrastructure> {
         None
     }
 

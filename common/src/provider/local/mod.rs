@@ -29,8 +29,8 @@ pub use self::folder::{Folder, OpenedFiles};
 pub use self::image::{LocalImage, format_of, open_image};
 use self::locate::Place;
 use super::{
-    Alarms, Cloning, Console, Create, Events, Export, Feed, Lifecycle, Metrics, Migrate, Pools,
-    Power, Provider, Reclaim, Resize, ServerInfo, Snapshots,
+    Alarms, Cloning, Console, Create, Events, Export, Feed, Infrastructure, Lifecycle, Metrics,
+    Migrate, Pools, Power, Provider, Reclaim, Resize, ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -146,6 +146,10 @@ impl Provider for Local {
     }
 
     fn pools(&self) -> Option<&dyn Pools> {
+        None
+    }
+
+    fn infrastructure(&self) -> Option<&dyn Infrastructure> {
         None
     }
 

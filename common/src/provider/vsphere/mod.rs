@@ -14,6 +14,7 @@ mod events;
 mod export;
 mod fault;
 mod feed;
+mod infrastructure;
 mod inventory;
 mod keyboard;
 mod known;
@@ -34,6 +35,7 @@ mod reclaim;
 mod record;
 mod resize;
 mod resolve;
+mod server;
 mod session;
 mod snapshot;
 mod snapshots;
@@ -52,8 +54,8 @@ pub use self::fault::{Fault, fault_of};
 pub use self::property::{Object, Properties};
 pub use self::soap::{Body, MoRef, Reply, Value, parse};
 use super::{
-    Alarms, Cloning, Console, Create, Events, Export, Feed, Lifecycle, Metrics, Migrate, Pools,
-    Power, Provider, Reclaim, Resize, ServerInfo, Snapshots,
+    Alarms, Cloning, Console, Create, Events, Export, Feed, Infrastructure, Lifecycle, Metrics,
+    Migrate, Pools, Power, Provider, Reclaim, Resize, ServerInfo, Snapshots,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -171,6 +173,10 @@ impl Provider for Vsphere {
     }
 
     fn pools(&self) -> Option<&dyn Pools> {
+        Some(self)
+    }
+
+    fn infrastructure(&self) -> Option<&dyn Infrastructure> {
         Some(self)
     }
 

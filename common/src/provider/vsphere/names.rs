@@ -9,8 +9,9 @@ use super::stream::page_options;
 use crate::error::Result;
 
 /// The types whose names are read, and what leads up from each in the inventory.
-const KINDS: [(&str, &[&str]); 10] = [
+const KINDS: [(&str, &[&str]); 12] = [
     ("Folder", &["name", "parent"]),
+    ("StoragePod", &["name", "parent"]),
     ("Datacenter", &["name", "parent"]),
     ("VirtualApp", &["name", "parent", "parentFolder"]),
     ("ResourcePool", &["name", "parent"]),
@@ -20,6 +21,7 @@ const KINDS: [(&str, &[&str]); 10] = [
     ("HostSystem", &["name", "parent"]),
     ("Network", &["name", "parent"]),
     ("DistributedVirtualPortgroup", &["name", "parent"]),
+    ("OpaqueNetwork", &["name", "parent"]),
 ];
 
 /// Highest number of folders in each other; more would be a circle.
@@ -88,7 +90,7 @@ impl Names {
     }
 
     /// The types whose names are read.
-    pub(super) fn kinds() -> [&'static str; 10] {
+    pub(super) fn kinds() -> [&'static str; KINDS.len()] {
         KINDS.map(|it| it.0)
     }
 
@@ -121,15 +123,30 @@ impl Names {
 
     /// The nearest of a type that an object is in, or that it is: its name.
     pub fn around(&self, id: &str, kind: &str) -> Option<&str> {
+        self.name(self.above(id, kind)?)
+    }
+
+    /// The same: its identifier.
+    pub fn above<'n>(&'n self, id: &'n str, kind: &str) -> Option<&'n str> {
         let mut next = Some(id);
         for _ in 0..DEEPEST {
-            let named = self.0.get(next?)?;
+            let id = next?;
+            let named = self.0.get(id)?;
             if named.kind == kind {
-                return Some(&named.name);
+                return Some(id);
             }
             next = named.parent.as_deref();
         }
         None
+    }
+
+    /// How many there are of these types, in all or in the datacenter of this identifier.
+    pub fn count(&self, kinds: &[&str], datacenter: Option<&str>) -> u32 {
+        let fitting = self.0.iter().filter(|(id, named)| {
+            kinds.contains(&named.kind.as_str())
+                && datacenter.is_none_or(|it| self.above(id, "Datacenter") == Some(it))
+        });
+        u32::try_from(fitting.count()).unwrap_or(u32::MAX)
     }
 
     /// Everything of these types that has a place in the inventory: what it is, its name, its path.

@@ -149,7 +149,7 @@ impl Client {
 
     /// Reads all pages of a retrieval. What is missing for want of a login renews that and
     /// reads from the start.
-    async fn read_all(&self, collector: &MoRef, body: Body) -> Result<Vec<Object>> {
+    pub(super) async fn read_all(&self, collector: &MoRef, body: Body) -> Result<Vec<Object>> {
         let mut turns = self.turns();
         loop {
             let cookie = turns.cookie().await?;
