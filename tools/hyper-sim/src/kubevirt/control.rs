@@ -262,8 +262,12 @@ fn happened(sim: &Sim, kind: Kind, mut event: Value) {
 fn look(sim: &Sim, key: Key, object: &Value) {
     match key.kind {
         Kind::Instance => sim.control.enqueue(key.other(Kind::Machine)),
-        Kind::Claim => sim.control.enqueue(key.other(Kind::Volume)),
+        Kind::Claim => {
+            sim.control.enqueue(key.other(Kind::Volume));
+            sim.control.enqueue(key.other(Kind::Source));
+        }
         Kind::Volume => {
+            sim.control.enqueue(key.other(Kind::Source));
             for owner in list(object, "/metadata/ownerReferences") {
                 if text(owner, "/kind") == "VirtualMachine" {
                     let name = text(owner, "/name");

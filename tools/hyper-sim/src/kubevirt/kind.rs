@@ -18,6 +18,8 @@ pub enum Kind {
     Migration,
     /// `DataVolume`.
     Volume,
+    /// `DataSource`.
+    Source,
     /// `PersistentVolumeClaim`.
     Claim,
     /// `VirtualMachineSnapshot`.
@@ -36,11 +38,12 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Machine,
         Self::Instance,
         Self::Migration,
         Self::Volume,
+        Self::Source,
         Self::Claim,
         Self::Snapshot,
         Self::Content,
@@ -61,6 +64,7 @@ impl Kind {
                 "VirtualMachineInstanceMigration",
             ),
             Self::Volume => ("cdi.kubevirt.io", "datavolumes", "DataVolume"),
+            Self::Source => ("cdi.kubevirt.io", "datasources", "DataSource"),
             Self::Claim => ("", "persistentvolumeclaims", "PersistentVolumeClaim"),
             Self::Snapshot => {
                 ("snapshot.kubevirt.io", "virtualmachinesnapshots", "VirtualMachineSnapshot")

@@ -41,6 +41,7 @@ pub mod run;
 mod sim;
 mod snapshot;
 mod socket;
+mod source;
 mod space;
 mod subresource;
 mod upload;

@@ -17,7 +17,9 @@ use super::json::{hash, name, namespace, text, uid};
 use super::kind::{Key, Kind};
 use super::upload::Tokens;
 use super::upstream::Fail;
-use super::{clone, export, instance, machine, migration, restore, snapshot, space, volume};
+use super::{
+    clone, export, instance, machine, migration, restore, snapshot, source, space, volume,
+};
 use crate::guest::Guest;
 use crate::rule::Rules;
 
@@ -140,6 +142,7 @@ impl Sim {
             Kind::Restore => restore::reconcile(self, key).await,
             Kind::Clone => clone::reconcile(self, key).await,
             Kind::Export => export::reconcile(self, key).await,
+            Kind::Source => source::reconcile(self, key).await,
             Kind::Claim => volume::claim(self, key).await,
             Kind::Namespace => space::reconcile(self, key).await,
         }

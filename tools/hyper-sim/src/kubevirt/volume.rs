@@ -297,6 +297,7 @@ async fn fill_disk(sim: &Sim, volume: &Value, claim: &Value) {
                 sim.disks.copy(uid(&from), uid(claim));
             }
         }
+        "snapshot" => sim.disks.copy(text(volume, "/spec/source/snapshot/name"), uid(claim)),
         "blank" => sim.disks.blank(uid(claim), super::disks::size(claim)),
         _ => {}
     }
