@@ -43,6 +43,7 @@ complete -c hyper -n "__fish_hyper_needs_command" -f -a "metrics" -d 'Count virt
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "pool" -d 'List, make, change and remove resource pools'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "sim" -d 'Simulate platforms, for trying and testing'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "snapshot" -d 'Take, list and remove snapshots of virtual machines, and return to them'
+complete -c hyper -n "__fish_hyper_needs_command" -f -a "template" -d 'Keep templates of virtual machines, and make machines from them'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "vm" -d 'List, make, start, stop and change virtual machines'
 complete -c hyper -n "__fish_hyper_needs_command" -f -a "watch" -d 'Follow virtual machines as they change'
 complete -c hyper -n "__fish_hyper_using_subcommand completion" -s h -l help -d 'Print help'
@@ -845,6 +846,122 @@ complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_su
 complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
 complete -c hyper -n "__fish_hyper_using_subcommand snapshot; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and not __fish_seen_subcommand_from create deploy list get delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and not __fish_seen_subcommand_from create deploy list get delete" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and not __fish_seen_subcommand_from create deploy list get delete" -f -a "create" -d 'Make a template'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and not __fish_seen_subcommand_from create deploy list get delete" -f -a "deploy" -d 'Make machines from a template'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and not __fish_seen_subcommand_from create deploy list get delete" -f -a "list" -d 'Show templates'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and not __fish_seen_subcommand_from create deploy list get delete" -f -a "get" -d 'Show all about some templates'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and not __fish_seen_subcommand_from create deploy list get delete" -f -a "delete" -d 'Delete templates and the disks that are theirs alone'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -l from -d 'Make it of this machine: NAME, CONTEXT:NAME, CONTEXT:PATH or CONTEXT:@ID' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -l snapshot -d 'Make it of the machine as it was at this snapshot: its name, or @ID' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -l claim -d 'Make it of this persistent volume claim, which stays what it is (KubeVirt)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -l instancetype -d 'Give machines made from it the size of this instancetype (KubeVirt)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -l preference -d 'Give machines made from it the devices of this preference (KubeVirt)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -l folder -d 'Put it into this folder: a name or a path (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -l pool -d 'Put it into this resource pool or cluster: a name or a path (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -l datastore -d 'Put its disks on this datastore: a name or a path (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -l host -d 'Put it on this host (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -l convert -d 'Turn the machine itself into the template, which takes the name (vSphere)'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -l instancetype -d 'Give them the size of this instancetype instead of the template\'s (KubeVirt)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -l preference -d 'Give them the devices of this preference instead of the template\'s (KubeVirt)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -l cpus -d 'Give them so many processors, as the guest counts them' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -l memory -d 'Give them so much memory, such as 4Gi' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -l folder -d 'Put it into this folder: a name or a path (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -l pool -d 'Put it into this resource pool or cluster: a name or a path (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -l datastore -d 'Put its disks on this datastore: a name or a path (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -l host -d 'Put it on this host (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -l power-on -d 'Switch them on, those that are there already as well'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -l wait -d 'Wait until the guest\'s agent (VMware Tools) runs'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from deploy" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from list" -l kind -d 'Mean only this kind: data-source, machine, library-item, instancetype or preference' -r -f -a "data-source\t''
+machine\t''
+library-item\t''
+instancetype\t''
+preference\t''"
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from list" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from list" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from list" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from list" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from list" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from list" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from get" -l kind -d 'Mean only this kind: data-source, machine, library-item, instancetype or preference' -r -f -a "data-source\t''
+machine\t''
+library-item\t''
+instancetype\t''
+preference\t''"
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from get" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from get" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from get" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from get" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from get" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from delete" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from delete" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from delete" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from delete" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from delete" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from delete" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do it without asking'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from delete" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "list" -d 'Show machines'

@@ -13,6 +13,7 @@ use reqwest::{Method, Url, redirect};
 
 use super::tls::Refused;
 use super::{Thumbprint, Trust};
+use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection may take to come about.
@@ -43,12 +44,14 @@ pub struct Request {
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
     pinned: Option<Thumbprint>,
+    login: Option<(String, Secret)>,
 }
 
 impl Request {
     /// A GET.
     pub fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None, pinned: None }
+        let headers = HeaderMap::new();
+        Self { method: Method::GET, url, headers, body: None, pinned: None, login: None }
     }
 
     /// A HEAD.
@@ -61,6 +64,11 @@ impl Request {
         Self { method: Method::POST, body: Some(body.into()), ..Self::get(url) }
     }
 
+    /// A DELETE.
+    pub fn delete(url: Url) -> Self {
+        Self { method: Method::DELETE, ..Self::get(url) }
+    }
+
     /// Adds a header; its value is taken for a secret and not shown. A value that no header can
     /// have is left away.
     #[must_use]
@@ -69,6 +77,13 @@ impl Request {
             value.set_sensitive(true);
             self.headers.insert(HeaderName::from_static(name), value);
         }
+        self
+    }
+
+    /// Logs in with a password (Basic, RFC 7617). Tunnels and uploads do not carry it.
+    #[must_use]
+    pub fn login(mut self, user: &str, password: Secret) -> Self {
+        self.login = Some((user.to_owned(), password));
         self
     }
 
@@ -93,12 +108,15 @@ impl Http {
     /// with a time to wait where that may pass; `Auth` for a certificate that is not believed,
     /// with its thumbprints as hints.
     pub async fn send(&self, request: Request) -> Result<Response> {
-        let Request { method, url, headers, body, pinned } = request;
+        let Request { method, url, headers, body, pinned, login } = request;
         let place = place(&url)?;
         let client = self.client(&place, pinned)?;
         let mut builder = client.request(method, url).headers(headers);
         if let Some(body) = body {
             builder = builder.body(body);
+        }
+        if let Some((user, password)) = login {
+            builder = builder.basic_auth(user, Some(password.expose()));
         }
         match tokio::time::timeout(SILENCE, builder.send()).await {
             Ok(Ok(inner)) => Ok(Response { inner, place }),

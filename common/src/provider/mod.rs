@@ -46,6 +46,9 @@ pub use self::facets::resize::{Resize, Resized, Size};
 pub use self::facets::snapshots::{
     NewSnapshot, Snapshot, SnapshotStatus, Snapshots, find as find_snapshot,
 };
+pub use self::facets::templates::{
+    Deployment, NewTemplate, Origin, Template, TemplateKind, Templates,
+};
 use crate::error::Result;
 use crate::vm::{Vm, VmFilter, VmId};
 
@@ -117,6 +120,9 @@ pub trait Provider: Debug + Send + Sync {
 
     /// Making VMs of VMs.
     fn cloning(&self) -> Option<&dyn Cloning>;
+
+    /// Keeping templates, and making VMs from them.
+    fn templates(&self) -> Option<&dyn Templates>;
 
     /// How much there is and how much of it is used.
     fn metrics(&self) -> Option<&dyn Metrics>;

@@ -2,7 +2,7 @@
 //! help of each tool and the man pages take their words from here.
 
 /// A tool's name, as a program, and its summary: imperative, without a full stop.
-pub const TOOLS: [(&str, &str); 14] = [
+pub const TOOLS: [(&str, &str); 15] = [
     ("hyper-clone", "Make virtual machines of virtual machines"),
     ("hyper-console", "Reach the serial line and the screen of virtual machines"),
     ("hyper-context", "Manage the contexts that name platforms and folders"),
@@ -15,6 +15,7 @@ pub const TOOLS: [(&str, &str); 14] = [
     ("hyper-pool", "List, make, change and remove resource pools"),
     ("hyper-sim", "Simulate platforms, for trying and testing"),
     ("hyper-snapshot", "Take, list and remove snapshots of virtual machines, and return to them"),
+    ("hyper-template", "Keep templates of virtual machines, and make machines from them"),
     ("hyper-vm", "List, make, start, stop and change virtual machines"),
     ("hyper-watch", "Follow virtual machines as they change"),
 ];

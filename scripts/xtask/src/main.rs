@@ -64,6 +64,7 @@ fn commands() -> Vec<(&'static str, clap::Command)> {
         ("hyper-pool", hyper_pool::command()),
         ("hyper-sim", hyper_sim::command()),
         ("hyper-snapshot", hyper_snapshot::command()),
+        ("hyper-template", hyper_template::command()),
         ("hyper-vm", hyper_vm::command()),
         ("hyper-watch", hyper_watch::command()),
     ]

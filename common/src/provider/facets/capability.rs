@@ -88,6 +88,11 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
             available: provider.cloning().is_some(),
         },
         Capability {
+            facet: "templates",
+            summary: "Keep templates, and make machines from them",
+            available: provider.templates().is_some(),
+        },
+        Capability {
             facet: "metrics",
             summary: "Count what there is and measure what is used",
             available: provider.metrics().is_some(),

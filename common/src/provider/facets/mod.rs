@@ -18,3 +18,4 @@ pub mod power;
 pub mod reclaim;
 pub mod resize;
 pub mod snapshots;
+pub mod templates;

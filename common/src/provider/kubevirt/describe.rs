@@ -23,7 +23,7 @@ pub(super) const BIND_NOW: &str = "cdi.kubevirt.io/storage.bind.immediate.reques
 const POD: &str = "pod";
 
 /// The labels by which a source of images names the size and the devices that go with it.
-const DEFAULTS: [(&str, &str); 2] = [
+pub const DEFAULTS: [(&str, &str); 2] = [
     ("instancetype", "instancetype.kubevirt.io/default-instancetype"),
     ("preference", "instancetype.kubevirt.io/default-preference"),
 ];
@@ -268,7 +268,12 @@ async fn defaults(
 }
 
 /// Names an instancetype or a preference: the namespace's, else the cluster's.
-async fn matcher(kubevirt: &Kubevirt, namespace: &str, field: &str, name: &str) -> Result<Value> {
+pub async fn matcher(
+    kubevirt: &Kubevirt,
+    namespace: &str,
+    field: &str,
+    name: &str,
+) -> Result<Value> {
     let [own, shared]: [(&'static str, &str); 2] = match field {
         "instancetype" => [
             ("virtualmachineinstancetypes", "VirtualMachineInstancetype"),

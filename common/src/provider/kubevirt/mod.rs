@@ -37,6 +37,9 @@ mod resize;
 mod resolve;
 mod session;
 mod snapshots;
+mod template;
+mod template_deploy;
+mod template_make;
 mod transplant;
 mod upload;
 mod vmexport;
@@ -54,7 +57,7 @@ pub use self::client::{Client, Place};
 pub use self::discovery::Resource;
 use super::{
     Alarms, Cloning, Console, Create, Events, Export, Feed, Infrastructure, Lifecycle, Metrics,
-    Migrate, Pools, Power, Provider, Reclaim, Resize, ServerInfo, Snapshots,
+    Migrate, Pools, Power, Provider, Reclaim, Resize, ServerInfo, Snapshots, Templates,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -176,6 +179,10 @@ impl Provider for Kubevirt {
     }
 
     fn cloning(&self) -> Option<&dyn Cloning> {
+        Some(self)
+    }
+
+    fn templates(&self) -> Option<&dyn Templates> {
         Some(self)
     }
 

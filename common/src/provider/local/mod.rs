@@ -30,7 +30,7 @@ pub use self::image::{LocalImage, format_of, open_image};
 use self::locate::Place;
 use super::{
     Alarms, Cloning, Console, Create, Events, Export, Feed, Infrastructure, Lifecycle, Metrics,
-    Migrate, Pools, Power, Provider, Reclaim, Resize, ServerInfo, Snapshots,
+    Migrate, Pools, Power, Provider, Reclaim, Resize, ServerInfo, Snapshots, Templates,
 };
 use crate::config::ContextConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -162,6 +162,10 @@ impl Provider for Local {
     }
 
     fn cloning(&self) -> Option<&dyn Cloning> {
+        None
+    }
+
+    fn templates(&self) -> Option<&dyn Templates> {
         None
     }
 

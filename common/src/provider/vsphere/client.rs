@@ -134,6 +134,11 @@ impl Client {
         &self.0.endpoint
     }
 
+    /// The connections to it.
+    pub(super) fn http(&self) -> &Http {
+        &self.0.http
+    }
+
     /// The host that calls go to, to put in the place of `*` in a lease's URL.
     pub fn host(&self) -> &str {
         self.0.endpoint.url.host_str().unwrap_or_default()

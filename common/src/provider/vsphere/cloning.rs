@@ -31,27 +31,40 @@ const GRACE: Duration = Duration::from_secs(20);
 #[async_trait]
 impl Cloning for Vsphere {
     async fn plan(&self, wanted: &[NewClone]) -> Result<Vec<Result<Planned>>> {
-        let names = Names::read(self.client()).await?;
-        let mut planner = Planner { vsphere: self, names, sources: HashMap::new() };
+        let mut planner = Planner::new(self).await?;
         let mut planned = Vec::new();
         for one in wanted {
-            planned.push(planner.plan(one).await);
+            planned.push(planner.plan(one, false).await);
         }
         Ok(planned)
     }
 }
 
-struct Planner<'v> {
+/// Looks at clones that are wanted; what was read for one is known for the next.
+pub(super) struct Planner<'v> {
     vsphere: &'v Vsphere,
     names: Names,
     sources: HashMap<VmId, Properties>,
 }
 
-impl Planner<'_> {
-    async fn plan(&mut self, wanted: &NewClone) -> Result<Planned> {
+impl<'v> Planner<'v> {
+    /// Reads the names of the inventory.
+    ///
+    /// # Errors
+    /// Those of a call.
+    pub async fn new(vsphere: &'v Vsphere) -> Result<Self> {
+        let names = Names::read(vsphere.client()).await?;
+        Ok(Self { vsphere, names, sources: HashMap::new() })
+    }
+
+    /// Looks at one that is to be a machine, or a template.
+    ///
+    /// # Errors
+    /// Those of the answers of [`Cloning::plan`].
+    pub async fn plan(&mut self, wanted: &NewClone, template: bool) -> Result<Planned> {
         let client = self.vsphere.client();
         let source = self.source(&wanted.source).await?;
-        let (pool, host) = self.pool_and_host(wanted, &source).await?;
+        let (pool, host) = self.pool_and_host(wanted, &source, template).await?;
         let folder = match &wanted.place.folder {
             Some(folder) => place::find(client, &self.names, Kind::Folder, folder).await?,
             None => source.reference("parent").ok_or_else(|| {
@@ -65,7 +78,7 @@ impl Planner<'_> {
         let snapshot = self.snapshot(wanted).await?;
         let uuid = source.str("config.instanceUuid").unwrap_or(&wanted.source.0);
         let mark = mark(uuid, &wanted.name);
-        if let Some(there) = self.child(&folder, &wanted.name).await? {
+        if let Some(there) = place::child(client, &folder, &wanted.name).await? {
             return self.known(there, &mark).await.map(Planned::There);
         }
         Ok(Planned::Ready(Box::new(Job {
@@ -73,6 +86,7 @@ impl Planner<'_> {
             source: MoRef::new(MACHINE, &wanted.source.0),
             name: wanted.name.clone(),
             linked: wanted.linked,
+            template,
             folder,
             pool,
             host,
@@ -97,6 +111,7 @@ impl Planner<'_> {
         &self,
         wanted: &NewClone,
         source: &Properties,
+        template: bool,
     ) -> Result<(Option<MoRef>, Option<MoRef>)> {
         let (client, names) = (self.vsphere.client(), &self.names);
         let host = match &wanted.place.host {
@@ -109,7 +124,7 @@ impl Planner<'_> {
             (None, Some(host)) => place::pool_of(client, host, own.as_ref()).await?,
             (None, None) => None,
         };
-        if pool.is_none() && own.is_none() {
+        if pool.is_none() && own.is_none() && !template {
             return Err(Error::usage("the source is a template, which has no resource pool")
                 .with_hint("name one with --pool, or a host with --host"));
         }
@@ -136,14 +151,6 @@ impl Planner<'_> {
         Ok(Some(MoRef::new("VirtualMachineSnapshot", &find_snapshot(&all, name)?.id)))
     }
 
-    /// What is called so in a folder.
-    async fn child(&self, folder: &MoRef, name: &str) -> Result<Option<MoRef>> {
-        let client = self.vsphere.client();
-        let index = client.content().await?.manager("searchIndex")?;
-        let body = Body::new().reference("entity", folder).text("name", name);
-        Ok(client.call("FindChild", &index, body).await?.value().and_then(Value::reference))
-    }
-
     /// The machine that is there, where it is what would be made.
     async fn known(&self, there: MoRef, mark: &str) -> Result<VmId> {
         let taken = Error::conflict("the name is taken");
@@ -167,6 +174,7 @@ struct Job {
     source: MoRef,
     name: String,
     linked: bool,
+    template: bool,
     folder: MoRef,
     pool: Option<MoRef>,
     host: Option<MoRef>,
@@ -220,7 +228,7 @@ impl Job {
         body = reference(body, "pool", &self.pool);
         body = reference(body, "host", &self.host)
             .close("location")
-            .text("template", false)
+            .text("template", self.template)
             .open("config", None)
             .open("extraConfig", None)
             .text("key", MARK)

@@ -19,6 +19,7 @@ mod inventory;
 mod keyboard;
 mod known;
 mod lease;
+mod library;
 mod lifecycle;
 mod machine;
 mod migrate;
@@ -42,6 +43,7 @@ mod snapshots;
 mod soap;
 mod stream;
 mod task;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -55,7 +57,7 @@ pub use self::property::{Object, Properties};
 pub use self::soap::{Body, MoRef, Reply, Value, parse};
 use super::{
     Alarms, Cloning, Console, Create, Events, Export, Feed, Infrastructure, Lifecycle, Metrics,
-    Migrate, Pools, Power, Provider, Reclaim, Resize, ServerInfo, Snapshots,
+    Migrate, Pools, Power, Provider, Reclaim, Resize, ServerInfo, Snapshots, Templates,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -125,6 +127,10 @@ impl Provider for Vsphere {
     }
 
     fn cloning(&self) -> Option<&dyn Cloning> {
+        Some(self)
+    }
+
+    fn templates(&self) -> Option<&dyn Templates> {
         Some(self)
     }
 

@@ -4,7 +4,7 @@
 use super::client::Client;
 use super::inventory::absolute;
 use super::names::{Names, find_by_path};
-use super::soap::MoRef;
+use super::soap::{Body, MoRef, Value};
 use crate::error::{Error, Result};
 
 /// Most places that an error names.
@@ -136,4 +136,14 @@ pub(super) async fn pool_of(
         }
     }
     Ok(client.properties(&parent, &["resourcePool"]).await?.reference("resourcePool"))
+}
+
+/// What is called so in a folder.
+///
+/// # Errors
+/// Those of a call.
+pub(super) async fn child(client: &Client, folder: &MoRef, name: &str) -> Result<Option<MoRef>> {
+    let index = client.content().await?.manager("searchIndex")?;
+    let body = Body::new().reference("entity", folder).text("name", name);
+    Ok(client.call("FindChild", &index, body).await?.value().and_then(Value::reference))
 }

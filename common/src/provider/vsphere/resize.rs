@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::Vsphere;
+use super::client::Client;
 use super::inventory::MACHINE;
 use super::property::Properties;
 use super::soap::{Body, MoRef};
@@ -45,6 +46,15 @@ impl Resize for Vsphere {
         client.wait_task(&task, cancel).await?;
         Ok(if off { Resized::Stored } else { Resized::Live })
     }
+}
+
+/// That a machine can have a size.
+///
+/// # Errors
+/// `Usage` where it cannot; those of a call.
+pub(super) async fn fits(client: &Client, vm: &MoRef, size: Size) -> Result<()> {
+    let now = client.properties(vm, &[CPUS, CORES, MIB]).await?;
+    Wanted::new(size, &now).map(drop)
 }
 
 /// What of a size is not so already.
