@@ -215,6 +215,7 @@ fn capabilities_are_the_providers() {
         "infrastructure",
         "snapshots",
         "cloning",
+        "templates",
         "metrics",
         "reclaim",
     ];
