@@ -18,8 +18,8 @@ pub use self::facets::alarms::{Alarm, Alarms};
 pub use self::facets::cloning::{CloneJob, Cloning, NewClone, Place, Planned, Step};
 pub use self::facets::console::{Console, LogFrom};
 pub use self::facets::create::{
-    Answer, Content, Create, Deed, Described, Made, Making, NewDisk, NewVm, Sending, Upload,
-    UploadProxy,
+    Answer, Content, Create, Deed, Described, DiskKind, Made, Making, NewDisk, NewVm, Question,
+    Sending, Upload, UploadProxy,
 };
 pub use self::facets::events::{
     EventFilter, EventQuery, Events, Gap, GapReason, Pattern, Severity, Told, VmEvent,
@@ -41,6 +41,7 @@ pub use self::facets::pools::{
     Shares, UNLIMITED,
 };
 pub use self::facets::power::{Power, Stop, Switched};
+pub use self::facets::rearrange::{Link, Rearrange};
 pub use self::facets::reclaim::{Reclaim, Reclaimed};
 pub use self::facets::resize::{Resize, Resized, Size};
 pub use self::facets::snapshots::{
@@ -114,6 +115,9 @@ pub trait Provider: Debug + Send + Sync {
 
     /// What machines run on: hosts, clusters, datastores, networks.
     fn infrastructure(&self) -> Option<&dyn Infrastructure>;
+
+    /// Putting VMs elsewhere in the inventory and on other networks.
+    fn rearrange(&self) -> Option<&dyn Rearrange>;
 
     /// Keeping moments of VMs, and returning to them.
     fn snapshots(&self) -> Option<&dyn Snapshots>;

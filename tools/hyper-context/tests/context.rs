@@ -213,6 +213,7 @@ fn capabilities_are_the_providers() {
         "migrate",
         "pools",
         "infrastructure",
+        "rearrange",
         "snapshots",
         "cloning",
         "templates",
@@ -226,7 +227,7 @@ fn capabilities_are_the_providers() {
     let done = home.run_with(&["capabilities", "govc"], &vsphere);
     for name in names {
         let line = done.out.lines().find(|line| line.starts_with(name)).unwrap();
-        let word = if name == "create" { "no" } else { "yes" };
+        let word = if name == "metrics" { "no" } else { "yes" };
         assert_eq!(line.split_whitespace().nth(1), Some(word), "{line}");
     }
     assert_eq!(home.run(&["capabilities", "nope"]).status, 5);

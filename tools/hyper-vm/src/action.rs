@@ -3,7 +3,8 @@
 use hyper_common::cancel::Cancel;
 use hyper_common::error::{Error, Result};
 use hyper_common::provider::{
-    Destination, How, Lifecycle, Migrate, Power, Provider, Resize, Resized, Size, Switched,
+    Destination, How, Lifecycle, Migrate, Power, Provider, Rearrange, Resize, Resized, Size,
+    Switched,
 };
 use hyper_common::vm::VmId;
 
@@ -46,6 +47,7 @@ pub fn check(provider: &dyn Provider, action: &Action) -> Result<()> {
         Action::Delete { .. } => lifecycle(provider).map(drop),
         Action::Resize(_) => resize(provider).map(drop),
         Action::Migrate(_) => migrate(provider).map(drop),
+        Action::Network(_) | Action::Move(_) => rearrange(provider).map(drop),
         _ => power(provider).map(drop),
     }
 }
@@ -69,6 +71,13 @@ fn resize(provider: &dyn Provider) -> Result<&dyn Resize> {
 
 fn migrate(provider: &dyn Provider) -> Result<&dyn Migrate> {
     provider.migrate().ok_or_else(|| lacks(provider, "moved"))
+}
+
+fn rearrange(provider: &dyn Provider) -> Result<&dyn Rearrange> {
+    provider.rearrange().ok_or_else(|| {
+        let words = format!("{} machines are in no pools and folders", provider.name());
+        Error::unsupported(words).with_hint("networks, too, are changed on vSphere only")
+    })
 }
 
 /// Does it.
@@ -96,6 +105,8 @@ pub async fn perform(
         }
         Action::Resize(size) => resized(resize(provider)?, id, *size, cancel).await,
         Action::Migrate(to) => moved(migrate(provider)?, id, to, cancel).await,
+        Action::Network(links) => Ok(rearrange(provider)?.connect(id, links, cancel).await?.into()),
+        Action::Move(place) => Ok(rearrange(provider)?.put(id, place, cancel).await?.into()),
     }
 }
 
@@ -120,7 +131,10 @@ async fn moved(
     cancel: &Cancel,
 ) -> Result<Done> {
     let moved = migrate.migrate(id, to, cancel).await?;
-    let node = moved.node;
+    let node = match &moved.datastore {
+        Some(datastore) => format!("{}, its disks on {datastore}", moved.node),
+        None => moved.node,
+    };
     Ok(match moved.how {
         How::Already => Done::noted(Switched::Already, format!("on {node}")),
         How::Moved => Done::noted(Switched::Done, format!("on {node}")),
@@ -142,6 +156,8 @@ impl Action {
             Self::Delete { .. } => "delete",
             Self::Resize(_) => "resize",
             Self::Migrate(_) => "migrate",
+            Self::Network(_) => "network",
+            Self::Move(_) => "move",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use hyper_common::image::ImageFormat;
+use hyper_common::provider::Link;
 use hyper_common::time::parse_duration;
 use hyper_common::tool::SaveFlags;
 use hyper_common::tool::flags::{
@@ -39,9 +40,10 @@ pub enum Verb {
     Get(GetArgs),
     /// Make machines
     ///
-    /// From flags, from manifests (-f), or from answers to questions (--interactive). On KubeVirt a
-    /// machine is made switched off unless --start is given or its manifest says otherwise.
-    /// Manifests hold VirtualMachine objects of kubevirt.io, or VirtualMachine, VMTemplate,
+    /// From flags, from manifests (-f, in clusters), or from answers to questions (--interactive). A
+    /// machine is made switched off unless --start is given or its manifest says otherwise. On
+    /// vSphere it has a new disk (--blank); what is not named is the only pool, datastore or folder
+    /// there is. Manifests hold VirtualMachine objects of kubevirt.io, or VirtualMachine, VMTemplate,
     /// VMSnapshot and VMOperation objects of hypersdk.io/v1alpha1, which become what KubeVirt has
     /// for them; every field that has no counterpart is a warning.
     Create(Box<CreateArgs>),
@@ -78,9 +80,17 @@ pub enum Verb {
     Resize(ResizeArgs),
     /// Move machines to other hosts
     ///
-    /// A machine moves as it runs, and its disks stay where they are. What stands in the way is
-    /// told before anything is done.
+    /// A machine moves as it runs, and its disks stay where they are unless --to-datastore names
+    /// another place for them. What stands in the way is told before anything is done.
     Migrate(MigrateArgs),
+    /// Connect network cards of machines to other networks (vSphere)
+    ///
+    /// All that is named is changed by one step. A card keeps its hardware address.
+    Network(NetworkArgs),
+    /// Put machines into other resource pools or folders (vSphere)
+    ///
+    /// Both are looked up before anything is changed.
+    Move(MoveArgs),
 }
 
 /// The arguments of `list`.
@@ -209,8 +219,8 @@ pub struct CreateArgs {
     #[arg(long, value_name = "FILE")]
     pub ssh_key: Vec<PathBuf>,
 
-    /// Connect it to this network (a NetworkAttachmentDefinition), or to the cluster's own (pod,
-    /// which it has otherwise); repeat it for several
+    /// Connect it to this network: on vSphere its name, in a cluster a NetworkAttachmentDefinition
+    /// or the cluster's own (pod, which it has otherwise); repeat it for several
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     pub network: Vec<String>,
 
@@ -221,6 +231,26 @@ pub struct CreateArgs {
     /// Give it another device of its node, such as a USB one; repeat it for several
     #[arg(long, value_name = "RESOURCE")]
     pub host_device: Vec<String>,
+
+    /// Say which system its guest is, such as debian11_64Guest (vSphere; otherGuest64 otherwise)
+    #[arg(long, value_name = "ID")]
+    pub guest_id: Option<String>,
+
+    /// Put it into this folder: a name or a path (vSphere)
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: Option<String>,
+
+    /// Put it into this resource pool or cluster: a name or a path (vSphere)
+    #[arg(long, value_name = "POOL")]
+    pub pool: Option<String>,
+
+    /// Put its disk on this datastore: a name or a path (vSphere)
+    #[arg(long, value_name = "DATASTORE")]
+    pub datastore: Option<String>,
+
+    /// Put it on this host (vSphere)
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
 
     /// Label it; repeat it for several
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
@@ -255,7 +285,7 @@ pub struct CreateArgs {
 }
 
 /// The arguments that describe a machine.
-const FROM_FLAGS: [&str; 17] = [
+const FROM_FLAGS: [&str; 22] = [
     "name",
     "cpus",
     "memory",
@@ -273,6 +303,11 @@ const FROM_FLAGS: [&str; 17] = [
     "network",
     "gpu",
     "host_device",
+    "guest_id",
+    "folder",
+    "pool",
+    "datastore",
+    "host",
 ];
 
 /// A label and its value.
@@ -355,9 +390,50 @@ pub struct MigrateArgs {
     #[arg(long, value_name = "HOST")]
     pub to_node: Option<String>,
 
+    /// Move its disks to this datastore: a name or a path (vSphere)
+    #[arg(long, value_name = "DATASTORE")]
+    pub to_datastore: Option<String>,
+
     /// Where a machine cannot move while it runs, bind it to the host, stop it and start it there
     #[arg(long, requires = "to_node")]
     pub allow_cold: bool,
+
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// The arguments of `network`.
+#[derive(Debug, Args)]
+pub struct NetworkArgs {
+    /// Connect this card to this network; a card is its number from 1 on, its label or its hardware
+    /// address; repeat it for several
+    #[arg(long, value_name = "CARD=NETWORK", required = true, value_parser = parse_link)]
+    pub set: Vec<Link>,
+
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// A card and its network. Neither holds `=` in its name but the network may.
+fn parse_link(text: &str) -> Result<Link, String> {
+    match text.split_once('=') {
+        Some((card, network)) if !card.is_empty() && !network.is_empty() => {
+            Ok(Link { card: card.to_owned(), network: network.to_owned() })
+        }
+        _ => Err("write CARD=NETWORK".to_owned()),
+    }
+}
+
+/// The arguments of `move`.
+#[derive(Debug, Args)]
+pub struct MoveArgs {
+    /// Put them into this resource pool, or that of this cluster: a name or a path
+    #[arg(long, value_name = "POOL", required_unless_present = "folder")]
+    pub pool: Option<String>,
+
+    /// Put them into this folder: a name or a path
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: Option<String>,
 
     #[command(flatten)]
     pub change: ChangeArgs,
@@ -405,7 +481,9 @@ impl VmArgs {
             | Verb::Unpause(change)
             | Verb::Delete(DeleteArgs { change, .. })
             | Verb::Resize(ResizeArgs { change, .. })
-            | Verb::Migrate(MigrateArgs { change, .. }) => change.vms.clone(),
+            | Verb::Migrate(MigrateArgs { change, .. })
+            | Verb::Network(NetworkArgs { change, .. })
+            | Verb::Move(MoveArgs { change, .. }) => change.vms.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use hyper_common::config::{Config, ContextConfig};
 use hyper_common::error::{Error, Result};
 use hyper_common::image::ImageFormat;
-use hyper_common::provider::{Destination, NewDisk, NewVm, Size, Stop, UploadProxy};
+use hyper_common::provider::{Destination, Link, NewDisk, NewVm, Place, Size, Stop, UploadProxy};
 use hyper_common::tool::SaveFlags;
 use hyper_common::tool::flags::{ContextFlags, FilterFlags};
 use hyper_common::tool::machines::{Reference, Which};
@@ -141,6 +141,10 @@ pub enum Action {
     Resize(Size),
     /// Move it.
     Migrate(Destination),
+    /// Connect its cards to networks.
+    Network(Vec<Link>),
+    /// Put it into a pool or a folder.
+    Move(Place),
 }
 
 impl Request {
@@ -176,8 +180,14 @@ impl Request {
                 Self::change(args.change, Action::Resize(size), config)
             }
             Verb::Migrate(args) => {
-                let to = Destination { node: args.to_node, allow_cold: args.allow_cold };
+                let (node, datastore) = (args.to_node, args.to_datastore);
+                let to = Destination { node, datastore, allow_cold: args.allow_cold };
                 Self::change(args.change, Action::Migrate(to), config)
+            }
+            Verb::Network(args) => Self::change(args.change, Action::Network(args.set), config),
+            Verb::Move(args) => {
+                let place = Place { pool: args.pool, folder: args.folder, ..Place::default() };
+                Self::change(args.change, Action::Move(place), config)
             }
         }
     }
@@ -257,6 +267,13 @@ fn described(args: CreateArgs, name: String) -> Result<Origin> {
         gpus: args.gpu,
         host_devices: args.host_device,
         labels: args.label.into_iter().collect(),
+        guest_id: args.guest_id,
+        place: Place {
+            folder: args.folder,
+            pool: args.pool,
+            datastore: args.datastore,
+            host: args.host,
+        },
         ..NewVm::default()
     };
     Ok(Origin::Arguments {

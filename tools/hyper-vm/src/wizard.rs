@@ -6,17 +6,11 @@ use std::io::IsTerminal;
 use dialoguer::{Confirm, Input, Select};
 use hyper_common::config::ContextConfig;
 use hyper_common::error::{Error, ErrorKind, Result, one_line};
-use hyper_common::provider::{Answer, Create, Deed, Described, Making, NewDisk, NewVm};
+use hyper_common::provider::{
+    Answer, Create, Deed, Described, DiskKind, Making, NewDisk, NewVm, Question,
+};
 use hyper_common::tool::{Context, unanswered};
 use hyper_common::vm::{format_bytes, parse_bytes};
-
-/// Where disks come from, as they are offered.
-const SOURCES: [&str; 4] = [
-    "a container image",
-    "a copy of a DataSource",
-    "a volume that is there",
-    "a new disk without content",
-];
 
 /// The machine that a person wants.
 ///
@@ -32,7 +26,10 @@ pub async fn ask(
         return Err(Error::usage("--interactive needs a terminal")
             .with_hint("`hyper vm create --help` shows the flags that say the same"));
     }
-    let (name, namespace) = place(create, context, cx).await?;
+    let (name, namespace) = match create.has_namespaces() {
+        true => place(create, context, cx).await?,
+        false => (free_name(create, cx).await?, String::new()),
+    };
     let cpus = loop {
         match line("CPUs", Some("2"))?.parse::<u32>() {
             Ok(cpus) if cpus > 0 => break cpus,
@@ -47,27 +44,43 @@ pub async fn ask(
         }
     };
     let disk = loop {
-        let Some(disk) = source(cx)? else { continue };
+        let Some(disk) = source(create.disks(), cx)? else { continue };
         if passes(create.check(&Answer::Disk(&namespace, &disk)).await, cx)? {
             break disk;
         }
     };
     let what = format!("{cpus} CPUs, {}, {}", format_bytes(memory), words(&disk));
-    let vm = NewVm {
-        name: format!("{namespace}/{name}"),
+    let reference = match create.has_namespaces() {
+        true => format!("{namespace}/{name}"),
+        false => name.clone(),
+    };
+    let mut vm = NewVm {
+        name: reference,
         cpus: Some(cpus),
         memory_bytes: Some(memory),
         disk: Some(disk),
         ..NewVm::default()
     };
-    if !confirmed(&format!("Make {name} in {namespace} with {what}?"))? {
+    let mut at = if namespace.is_empty() { String::new() } else { format!(" in {namespace}") };
+    for (question, words) in QUESTIONS {
+        let all = create.choices(question, &vm).await?;
+        let Some(chosen) = choose(words, &all)? else { continue };
+        at.push_str(&format!(", {} {chosen}", words.to_lowercase()));
+        match question {
+            Question::Pool => vm.place.pool = Some(chosen),
+            Question::Datastore => vm.place.datastore = Some(chosen),
+            Question::Network => vm.networks = vec![chosen],
+        }
+    }
+    if !confirmed(&format!("Make {name}{at} with {what}?"))? {
         return Err(Error::new(ErrorKind::Interrupted, "not confirmed"));
     }
     let described = cx.cancel.unless_cancelled(create.describe(&vm)).await?;
     if let Deed::Make { objects, .. } = &described.deed {
         let trial = Making { objects, dry_run: true, start: false, wait: false, upload: None };
-        create.make(&trial, &cx.cancel).await?;
-        cx.remarks.say("the server accepts it");
+        if let Some(note) = create.make(&trial, &cx.cancel).await?.note {
+            cx.remarks.say(&note);
+        }
     }
     Ok(described)
 }
@@ -98,6 +111,28 @@ async fn place(
     }
 }
 
+/// A name that can be one.
+async fn free_name(create: &dyn Create, cx: &Context) -> Result<String> {
+    loop {
+        let name = line("Name", None)?;
+        if passes(create.check(&Answer::Name(&name)).await, cx)? {
+            return Ok(name);
+        }
+    }
+}
+
+/// One of several; the only one without asking.
+fn choose(question: &str, all: &[String]) -> Result<Option<String>> {
+    match all {
+        [] => Ok(None),
+        [one] => Ok(Some(one.clone())),
+        several => {
+            let chosen = Select::new().with_prompt(question).items(several).default(0).interact();
+            Ok(several.get(chosen.map_err(unanswered)?).cloned())
+        }
+    }
+}
+
 /// Whether an answer is good; what is wrong with it is told, and it is asked for again.
 fn passes(checked: Result<()>, cx: &Context) -> Result<bool> {
     match checked {
@@ -114,13 +149,32 @@ fn is_an_answers_fault(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Usage | ErrorKind::NotFound | ErrorKind::Conflict)
 }
 
-fn source(cx: &Context) -> Result<Option<NewDisk>> {
-    let chosen = Select::new().with_prompt("Disk").items(SOURCES).default(0).interact();
-    Ok(Some(match chosen.map_err(unanswered)? {
-        0 => NewDisk::Image(line("Image", Some("quay.io/containerdisks/fedora"))?),
-        1 => NewDisk::Source(line("DataSource, as NAME or NAMESPACE/NAME", None)?),
-        2 => NewDisk::Volume(line("Volume", None)?),
-        _ => match parse_bytes(&line("Size", Some("20Gi"))?) {
+/// What is asked where there is more than one of it, with the word for it.
+const QUESTIONS: [(Question, &str); 3] =
+    [(Question::Pool, "Pool"), (Question::Datastore, "Datastore"), (Question::Network, "Network")];
+
+/// A disk from one of the sources that a platform has.
+fn source(kinds: &[DiskKind], cx: &Context) -> Result<Option<NewDisk>> {
+    let word = |kind: &DiskKind| match kind {
+        DiskKind::Image => "a container image",
+        DiskKind::Source => "a copy of a DataSource",
+        DiskKind::Volume => "a volume that is there",
+        DiskKind::Blank => "a new disk without content",
+    };
+    let chosen = match kinds {
+        [one] => *one,
+        several => {
+            let words: Vec<_> = several.iter().map(word).collect();
+            let chosen = Select::new().with_prompt("Disk").items(&words).default(0).interact();
+            let chosen = several.get(chosen.map_err(unanswered)?).copied();
+            chosen.unwrap_or(DiskKind::Blank)
+        }
+    };
+    Ok(Some(match chosen {
+        DiskKind::Image => NewDisk::Image(line("Image", Some("quay.io/containerdisks/fedora"))?),
+        DiskKind::Source => NewDisk::Source(line("DataSource, as NAME or NAMESPACE/NAME", None)?),
+        DiskKind::Volume => NewDisk::Volume(line("Volume", None)?),
+        DiskKind::Blank => match parse_bytes(&line("Size", Some("20Gi"))?) {
             Ok(bytes) if bytes > 0 => NewDisk::Blank(bytes),
             _ => {
                 cx.remarks.warn("a size such as 20Gi");

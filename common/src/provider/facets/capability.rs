@@ -78,6 +78,11 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<Capability> {
             available: provider.infrastructure().is_some(),
         },
         Capability {
+            facet: "rearrange",
+            summary: "Put machines into other pools and folders, and on other networks",
+            available: provider.rearrange().is_some(),
+        },
+        Capability {
             facet: "snapshots",
             summary: "Take, list, remove and return to snapshots of machines",
             available: provider.snapshots().is_some(),

@@ -11,6 +11,7 @@ use futures::stream::BoxStream;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::cloning::Place;
 use super::export::Ledger;
 use super::migrate::Destination;
 use super::power::Stop;
@@ -50,6 +51,43 @@ pub trait Create: Send + Sync {
     /// # Errors
     /// What is wrong with it, by kind.
     async fn check(&self, answer: &Answer<'_>) -> Result<()>;
+
+    /// Where the disk of a VM may come from, in the order in which it is offered to a person.
+    fn disks(&self) -> &'static [DiskKind];
+
+    /// Whether VMs are in namespaces.
+    fn has_namespaces(&self) -> bool;
+
+    /// What a person who is asked for a VM may choose from; nothing where that is not asked. `vm` has
+    /// what was answered before.
+    ///
+    /// # Errors
+    /// Those of looking.
+    async fn choices(&self, question: Question, vm: &NewVm) -> Result<Vec<String>>;
+}
+
+/// Where the disk of a VM comes from, as it is offered to a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskKind {
+    /// [`NewDisk::Image`].
+    Image,
+    /// [`NewDisk::Source`].
+    Source,
+    /// [`NewDisk::Volume`].
+    Volume,
+    /// [`NewDisk::Blank`].
+    Blank,
+}
+
+/// What a person is asked for beside names, sizes and disks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// The pool that the VM is in.
+    Pool,
+    /// The datastore that its disks are on.
+    Datastore,
+    /// The network that its first card is on.
+    Network,
 }
 
 /// A VM to be made.
@@ -82,6 +120,10 @@ pub struct NewVm {
     pub host_devices: Vec<String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// The platform's name for the guest's system.
+    pub guest_id: Option<String>,
+    /// Where it is put.
+    pub place: Place,
 }
 
 /// Where the disk of a new VM comes from.

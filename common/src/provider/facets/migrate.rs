@@ -10,7 +10,8 @@ use crate::vm::VmId;
 /// The migrate facet.
 #[async_trait]
 pub trait Migrate: Send + Sync {
-    /// Moves a VM to another host, and makes sure that it is there.
+    /// Moves a VM to another host, or its disks to another datastore, and makes sure that they are
+    /// there.
     ///
     /// # Errors
     /// `NotFound` for the VM or the host; `Conflict` for a VM that cannot be moved as it is, with
@@ -22,8 +23,10 @@ pub trait Migrate: Send + Sync {
 /// Where a VM is to go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Destination {
-    /// The host; `None` leaves the choice to the platform.
+    /// The host; `None` leaves the choice to the platform, or the VM where it is when its disks move.
     pub node: Option<String>,
+    /// The datastore that its disks go to, on a platform that has them; `None` leaves them.
+    pub datastore: Option<String>,
     /// Whether the VM may be stopped, and started on the host, where it cannot move while it runs.
     pub allow_cold: bool,
 }
@@ -31,8 +34,10 @@ pub struct Destination {
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
-    /// Where the VM is now.
+    /// The host that the VM is on now.
     pub node: String,
+    /// The datastore that its disks are on now, where they were to move.
+    pub datastore: Option<String>,
     /// How it got there.
     pub how: How,
 }

@@ -15,6 +15,7 @@ pub mod migrate;
 pub mod named;
 pub mod pools;
 pub mod power;
+pub mod rearrange;
 pub mod reclaim;
 pub mod resize;
 pub mod snapshots;

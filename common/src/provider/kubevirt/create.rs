@@ -14,7 +14,9 @@ use super::upload::Filling;
 use super::{Kubevirt, describe, manifest};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::facets::create::{Answer, Create, Described, Made, Making, NewVm};
+use crate::provider::facets::create::{
+    Answer, Create, Described, DiskKind, Made, Making, NewVm, Question,
+};
 use crate::vm::VmId;
 
 /// CDI's group.
@@ -98,6 +100,18 @@ impl Create for Kubevirt {
             }
         }
         Ok(Made { vm, note })
+    }
+
+    fn disks(&self) -> &'static [DiskKind] {
+        &[DiskKind::Image, DiskKind::Source, DiskKind::Volume, DiskKind::Blank]
+    }
+
+    fn has_namespaces(&self) -> bool {
+        true
+    }
+
+    async fn choices(&self, _: Question, _: &NewVm) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     async fn check(&self, answer: &Answer<'_>) -> Result<()> {

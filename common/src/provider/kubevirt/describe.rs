@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::Kubevirt;
 use super::client::Place;
 use super::create::{CDI, INSTANCETYPE, reference};
 use super::discovery::Resource;
 use super::inventory::optional;
 use super::quantity;
+use super::{Kubevirt, NAME};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::facets::create::{Deed, Described, NewDisk, NewVm};
 use crate::vm::format_bytes;
@@ -33,6 +33,12 @@ pub async fn describe(kubevirt: &Kubevirt, vm: &NewVm) -> Result<Described> {
     let (namespace, name) = vm.name.split_once('/').unwrap_or((&kubevirt.namespace, &vm.name));
     checked_name(name, "a machine")?;
     checked_name(namespace, "a namespace")?;
+    vm.place.nowhere(NAME)?;
+    if let Some(guest) = &vm.guest_id {
+        return Err(Error::unsupported("a cluster is not told the guest's system")
+            .with_subject(guest.clone())
+            .with_hint("--preference names devices that suit it"));
+    }
     let mut spec = json!({ "runStrategy": "Halted" });
     let mut part = json!({ "domain": { "devices": {} } });
     let mut remarks = Vec::new();

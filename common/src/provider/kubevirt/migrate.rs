@@ -47,6 +47,11 @@ struct MigrationStatus {
 #[async_trait]
 impl Migrate for Kubevirt {
     async fn migrate(&self, vm: &VmId, to: &Destination, cancel: &Cancel) -> Result<Moved> {
+        if let Some(datastore) = &to.datastore {
+            return Err(
+                Error::unsupported("a cluster has no datastores").with_subject(datastore.clone())
+            );
+        }
         let instance = running(both(self, vm).await?.1)?;
         let wanted = match &to.node {
             Some(node) => Some(self.hostname(node).await?),
@@ -55,7 +60,7 @@ impl Migrate for Kubevirt {
         if let Some(node) =
             to.node.as_ref().filter(|node| instance.status.node_name.as_ref() == Some(*node))
         {
-            return Ok(Moved { node: node.clone(), how: How::Already });
+            return Ok(Moved { node: node.clone(), datastore: None, how: How::Already });
         }
         let how = match (blocked(&instance, wanted.as_deref()), &wanted) {
             (None, _) => {
@@ -191,6 +196,6 @@ impl Kubevirt {
             let words = format!("it should have moved, and is on the node {node:?}");
             return Err(Error::conflict(words));
         }
-        Ok(Moved { node, how })
+        Ok(Moved { node, datastore: None, how })
     }
 }

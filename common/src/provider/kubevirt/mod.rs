@@ -57,7 +57,7 @@ pub use self::client::{Client, Place};
 pub use self::discovery::Resource;
 use super::{
     Alarms, Cloning, Console, Create, Events, Export, Feed, Infrastructure, Lifecycle, Metrics,
-    Migrate, Pools, Power, Provider, Reclaim, Resize, ServerInfo, Snapshots, Templates,
+    Migrate, Pools, Power, Provider, Rearrange, Reclaim, Resize, ServerInfo, Snapshots, Templates,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -171,6 +171,10 @@ impl Provider for Kubevirt {
     }
 
     fn infrastructure(&self) -> Option<&dyn Infrastructure> {
+        None
+    }
+
+    fn rearrange(&self) -> Option<&dyn Rearrange> {
         None
     }
 

@@ -30,7 +30,7 @@ pub use self::image::{LocalImage, format_of, open_image};
 use self::locate::Place;
 use super::{
     Alarms, Cloning, Console, Create, Events, Export, Feed, Infrastructure, Lifecycle, Metrics,
-    Migrate, Pools, Power, Provider, Reclaim, Resize, ServerInfo, Snapshots, Templates,
+    Migrate, Pools, Power, Provider, Rearrange, Reclaim, Resize, ServerInfo, Snapshots, Templates,
 };
 use crate::config::ContextConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -155,6 +155,10 @@ impl Provider for Local {
 
     async fn log_out(&self) -> Result<bool> {
         Ok(false)
+    }
+
+    fn rearrange(&self) -> Option<&dyn Rearrange> {
+        None
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {

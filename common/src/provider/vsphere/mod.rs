@@ -8,6 +8,7 @@ mod cloning;
 mod collector;
 mod config;
 mod console;
+mod create;
 mod datastore;
 mod event;
 mod events;
@@ -25,6 +26,7 @@ mod machine;
 mod migrate;
 mod moment;
 mod names;
+mod network;
 mod nfc;
 mod objects;
 mod opening;
@@ -32,6 +34,7 @@ mod place;
 mod pools;
 mod power;
 mod property;
+mod rearrange;
 mod reclaim;
 mod record;
 mod resize;
@@ -57,7 +60,7 @@ pub use self::property::{Object, Properties};
 pub use self::soap::{Body, MoRef, Reply, Value, parse};
 use super::{
     Alarms, Cloning, Console, Create, Events, Export, Feed, Infrastructure, Lifecycle, Metrics,
-    Migrate, Pools, Power, Provider, Reclaim, Resize, ServerInfo, Snapshots, Templates,
+    Migrate, Pools, Power, Provider, Rearrange, Reclaim, Resize, ServerInfo, Snapshots, Templates,
 };
 use crate::config::ContextConfig;
 use crate::error::Result;
@@ -122,6 +125,10 @@ impl Provider for Vsphere {
         Some(self)
     }
 
+    fn rearrange(&self) -> Option<&dyn Rearrange> {
+        Some(self)
+    }
+
     fn snapshots(&self) -> Option<&dyn Snapshots> {
         Some(self)
     }
@@ -163,7 +170,7 @@ impl Provider for Vsphere {
     }
 
     fn create(&self) -> Option<&dyn Create> {
-        None
+        Some(self)
     }
 
     fn lifecycle(&self) -> Option<&dyn Lifecycle> {

@@ -167,6 +167,20 @@ impl Names {
         self.0.iter().filter(|(_, named)| is(named)).map(|(id, _)| id.as_str()).collect()
     }
 
+    /// The datacenter that something is in.
+    pub fn datacenter_of(&self, id: &str) -> Option<MoRef> {
+        let mut next = Some(id);
+        for _ in 0..DEEPEST {
+            let id = next?;
+            let named = self.0.get(id)?;
+            if named.kind == "Datacenter" {
+                return Some(MoRef::new(&named.kind, id));
+            }
+            next = named.parent.as_deref();
+        }
+        None
+    }
+
     /// The datacenters' names, in order.
     pub fn datacenters(&self) -> Vec<&str> {
         let all = self.0.values().filter(|named| named.kind == "Datacenter");

@@ -92,6 +92,13 @@ impl Body {
         self
     }
 
+    /// Adds what another holds.
+    #[must_use]
+    pub fn append(mut self, other: Self) -> Self {
+        self.0.push_str(&other.0);
+        self
+    }
+
     fn leaf(&mut self, name: &str, attributes: &str, text: &str) {
         let _ = write!(self.0, "<{name}{attributes}>");
         escape(&mut self.0, text);

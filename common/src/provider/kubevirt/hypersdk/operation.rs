@@ -110,7 +110,7 @@ fn migrate(fields: &mut Fields) -> Result<Deed> {
     if !live {
         fields.say("spec.migrateSpec.live", "it moves while it runs where it can, and stops else");
     }
-    Ok(Deed::Migrate(Destination { node, allow_cold: !live }))
+    Ok(Deed::Migrate(Destination { node, datastore: None, allow_cold: !live }))
 }
 
 fn resize(fields: &mut Fields) -> Result<Deed> {

@@ -139,7 +139,7 @@ fn operations_become_what_is_to_be_done() {
     let size = Size { cpus: Some(4), memory_bytes: Some(2 << 30) };
     let resize = deed("  operation: resize\n  resizeSpec: {cpus: 4, memory: 2Gi}");
     assert_eq!(resize, Deed::Resize(size));
-    let to = Destination { node: Some("node02".to_owned()), allow_cold: true };
+    let to = Destination { node: Some("node02".to_owned()), datastore: None, allow_cold: true };
     let moved = deed("  operation: migrate\n  migrateSpec: {targetNode: node02, live: false}");
     assert_eq!(moved, Deed::Migrate(to));
     let cloned = one(
