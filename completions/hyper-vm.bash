@@ -32,6 +32,12 @@ _hyper__vm() {
             hyper__vm,migrate)
                 cmd="hyper__vm__subcmd__migrate"
                 ;;
+            hyper__vm,move)
+                cmd="hyper__vm__subcmd__move"
+                ;;
+            hyper__vm,network)
+                cmd="hyper__vm__subcmd__network"
+                ;;
             hyper__vm,pause)
                 cmd="hyper__vm__subcmd__pause"
                 ;;
@@ -57,7 +63,7 @@ _hyper__vm() {
 
     case "${cmd}" in
         hyper__vm)
-            opts="-h -V --help --version list get create start stop restart pause unpause delete resize migrate"
+            opts="-h -V --help --version list get create start stop restart pause unpause delete resize migrate network move"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -71,7 +77,7 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__create)
-            opts="-f -c -n -o -q -v -h --cpus --memory --container-disk --datavolume --data-source --template --blank --image-upload --from-format --upload-proxy-url --upload-proxy-ca --insecure --storage-class --instancetype --preference --cloud-init --ssh-key --network --gpu --host-device --label --file --interactive --start --wait --dry-run --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --help"
+            opts="-f -c -n -o -q -v -h --cpus --memory --container-disk --datavolume --data-source --template --blank --image-upload --from-format --upload-proxy-url --upload-proxy-ca --insecure --storage-class --instancetype --preference --cloud-init --ssh-key --network --gpu --host-device --guest-id --folder --pool --datastore --host --label --file --interactive --start --wait --dry-run --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -150,6 +156,26 @@ _hyper__vm() {
                     return 0
                     ;;
                 --host-device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --guest-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --folder)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pool)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --datastore)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -399,13 +425,153 @@ _hyper__vm() {
             return 0
             ;;
         hyper__subcmd__vm__subcmd__migrate)
-            opts="-c -n -o -q -v -l -A -h --to-node --allow-cold --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
+            opts="-c -n -o -q -v -l -A -h --to-node --to-datastore --allow-cold --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --to-node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to-datastore)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubeconfig)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --match)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --selector)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -l)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hyper__subcmd__vm__subcmd__move)
+            opts="-c -n -o -q -v -l -A -h --pool --folder --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --pool)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --folder)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubeconfig)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json ndjson yaml csv name jsonpath=EXPR" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --match)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --selector)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -l)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hyper__subcmd__vm__subcmd__network)
+            opts="-c -n -o -q -v -l -A -h --set --context --namespace --kubeconfig --timeout --output --progress --quiet --verbose --match --selector --all-namespaces --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --set)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -38,6 +38,8 @@ complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "unpause" -d 'Let 
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "delete" -d 'Delete machines and the disks that are theirs alone'
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "resize" -d 'Give machines more or fewer processors, or memory'
 complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "migrate" -d 'Move machines to other hosts'
+complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "network" -d 'Connect network cards of machines to other networks (vSphere)'
+complete -c hyper-vm -n "__fish_hyper_vm_needs_command" -f -a "move" -d 'Put machines into other resource pools or folders (vSphere)'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l match -d 'Show only VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -l status -d 'Show only VMs in this state: running, stopped, paused, starting, stopping, failed, unknown, or the platform\'s own word' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand list" -s l -l selector -d 'Show only VMs with these labels, on a platform that has them, such as app=web' -r
@@ -102,9 +104,14 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l instancetyp
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l preference -d 'Give it the devices of this preference, of the namespace or of the whole cluster' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l cloud-init -d 'Let cloud-init have this file as user data' -r -F
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l ssh-key -d 'Let the keys in this file log in, through cloud-init; repeat it for several' -r -F
-complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l network -d 'Connect it to this network (a NetworkAttachmentDefinition), or to the cluster\'s own (pod, which it has otherwise); repeat it for several' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l network -d 'Connect it to this network: on vSphere its name, in a cluster a NetworkAttachmentDefinition or the cluster\'s own (pod, which it has otherwise); repeat it for several' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l gpu -d 'Give it a GPU or vGPU that nodes offer under this name; repeat it for several' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l host-device -d 'Give it another device of its node, such as a USB one; repeat it for several' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l guest-id -d 'Say which system its guest is, such as debian11_64Guest (vSphere; otherGuest64 otherwise)' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l folder -d 'Put it into this folder: a name or a path (vSphere)' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l pool -d 'Put it into this resource pool or cluster: a name or a path (vSphere)' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l datastore -d 'Put its disk on this datastore: a name or a path (vSphere)' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l host -d 'Put it on this host (vSphere)' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -l label -d 'Label it; repeat it for several' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -s f -l file -d 'Make what is in this file of YAML or JSON; - is standard input' -r -F
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand create" -s c -l context -d 'Look in this context for machines that are named without one' -r
@@ -270,6 +277,7 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s v -l verbos
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand resize" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l to-node -d 'Move to this host; a cluster chooses one where none is named' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l to-datastore -d 'Move its disks to this datastore: a name or a path (vSphere)' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
@@ -290,3 +298,44 @@ complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s q -l quiet
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
 complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand migrate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand network" -l set -d 'Connect this card to this network; a card is its number from 1 on, its label or its hardware address; repeat it for several' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand network" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand network" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand network" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand network" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand network" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand network" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand network" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand network" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand network" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand network" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand network" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand network" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand move" -l pool -d 'Put them into this resource pool, or that of this cluster: a name or a path' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand move" -l folder -d 'Put them into this folder: a name or a path' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand move" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand move" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand move" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand move" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand move" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand move" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand move" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand move" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand move" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand move" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand move" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper-vm -n "__fish_hyper_vm_using_subcommand move" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -962,19 +962,21 @@ complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_su
 complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from delete" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand template; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -s h -l help -d 'Print help'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -s V -l version -d 'Print version'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "list" -d 'Show machines'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "get" -d 'Show all about some machines'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "create" -d 'Make machines'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "start" -d 'Switch machines on'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "stop" -d 'Shut machines down'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "restart" -d 'Restart machines that run'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "pause" -d 'Hold machines still, with all that they have in memory'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "unpause" -d 'Let machines go on that were held'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "delete" -d 'Delete machines and the disks that are theirs alone'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "resize" -d 'Give machines more or fewer processors, or memory'
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate" -f -a "migrate" -d 'Move machines to other hosts'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -s h -l help -d 'Print help'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -f -a "list" -d 'Show machines'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -f -a "get" -d 'Show all about some machines'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -f -a "create" -d 'Make machines'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -f -a "start" -d 'Switch machines on'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -f -a "stop" -d 'Shut machines down'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -f -a "restart" -d 'Restart machines that run'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -f -a "pause" -d 'Hold machines still, with all that they have in memory'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -f -a "unpause" -d 'Let machines go on that were held'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -f -a "delete" -d 'Delete machines and the disks that are theirs alone'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -f -a "resize" -d 'Give machines more or fewer processors, or memory'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -f -a "migrate" -d 'Move machines to other hosts'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -f -a "network" -d 'Connect network cards of machines to other networks (vSphere)'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and not __fish_seen_subcommand_from list get create start stop restart pause unpause delete resize migrate network move" -f -a "move" -d 'Put machines into other resource pools or folders (vSphere)'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l match -d 'Show only VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -l status -d 'Show only VMs in this state: running, stopped, paused, starting, stopping, failed, unknown, or the platform\'s own word' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from list" -s l -l selector -d 'Show only VMs with these labels, on a platform that has them, such as app=web' -r
@@ -1039,9 +1041,14 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l preference -d 'Give it the devices of this preference, of the namespace or of the whole cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l cloud-init -d 'Let cloud-init have this file as user data' -r -F
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l ssh-key -d 'Let the keys in this file log in, through cloud-init; repeat it for several' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l network -d 'Connect it to this network (a NetworkAttachmentDefinition), or to the cluster\'s own (pod, which it has otherwise); repeat it for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l network -d 'Connect it to this network: on vSphere its name, in a cluster a NetworkAttachmentDefinition or the cluster\'s own (pod, which it has otherwise); repeat it for several' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l gpu -d 'Give it a GPU or vGPU that nodes offer under this name; repeat it for several' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l host-device -d 'Give it another device of its node, such as a USB one; repeat it for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l guest-id -d 'Say which system its guest is, such as debian11_64Guest (vSphere; otherGuest64 otherwise)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l folder -d 'Put it into this folder: a name or a path (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l pool -d 'Put it into this resource pool or cluster: a name or a path (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l datastore -d 'Put its disk on this datastore: a name or a path (vSphere)' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l host -d 'Put it on this host (vSphere)' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -l label -d 'Label it; repeat it for several' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -s f -l file -d 'Make what is in this file of YAML or JSON; - is standard input' -r -F
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from create" -s c -l context -d 'Look in this context for machines that are named without one' -r
@@ -1207,6 +1214,7 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from resize" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -l to-node -d 'Move to this host; a cluster chooses one where none is named' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -l to-datastore -d 'Move its disks to this datastore: a name or a path (vSphere)' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s c -l context -d 'Look in this context for machines that are named without one' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
@@ -1227,6 +1235,47 @@ complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcomma
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
 complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from migrate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from network" -l set -d 'Connect this card to this network; a card is its number from 1 on, its label or its hardware address; repeat it for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from network" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from network" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from network" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from network" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from network" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from network" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from network" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from network" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from network" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from network" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from network" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from network" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from move" -l pool -d 'Put them into this resource pool, or that of this cluster: a name or a path' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from move" -l folder -d 'Put them into this folder: a name or a path' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from move" -s c -l context -d 'Look in this context for machines that are named without one' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from move" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from move" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from move" -l timeout -d 'Stop waiting and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from move" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'"
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from move" -l progress -d 'Show progress as bars, lines or JSON on standard error: auto, bar, lines, json or none' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from move" -l match -d 'Mean all VMs that match: GLOB or /REGEX/ on the name, FIELD=GLOB, FIELD=/REGEX/' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from move" -s l -l selector -d 'Mean all VMs with these labels, on a platform that has them, such as app=web' -r
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from move" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from move" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from move" -s A -l all-namespaces -d 'Mean those in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand vm; and __fish_seen_subcommand_from move" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand watch" -l kind -d 'Follow these kinds of objects instead of machines; repeat it or part names by commas for several' -r -f -a "vm\t''
 instance\t''
 migration\t''
