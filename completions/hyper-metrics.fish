@@ -48,6 +48,8 @@ complete -c hyper-metrics -n "__fish_hyper_metrics_needs_command" -s h -l help -
 complete -c hyper-metrics -n "__fish_hyper_metrics_needs_command" -s V -l version -d 'Print version'
 complete -c hyper-metrics -n "__fish_hyper_metrics_needs_command" -f -a "summary" -d 'Count what there is'
 complete -c hyper-metrics -n "__fish_hyper_metrics_needs_command" -f -a "vm" -d 'Show what machines use'
+complete -c hyper-metrics -n "__fish_hyper_metrics_needs_command" -f -a "host" -d 'Show what hosts use, on vSphere'
+complete -c hyper-metrics -n "__fish_hyper_metrics_needs_command" -f -a "cluster" -d 'Show what clusters of hosts use, on vSphere'
 complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand summary" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
 complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand summary" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand summary" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
@@ -68,6 +70,10 @@ complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand summary" -s 
 complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand summary" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand summary" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand summary" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand vm" -l start -d 'Show what the server keeps since: a time ago (24h ago), a date, or RFC 3339' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand vm" -l end -d 'Show it until then, and not until now' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand vm" -l interval -d 'Show it in the server\'s finest samples that are at least so long, such as 30m' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand vm" -l every -d 'Look for new samples so often, and not as often as the platform makes them' -r
 complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand vm" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
 complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand vm" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand vm" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
@@ -81,8 +87,58 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'
 prometheus\t'Values for Prometheus'"
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand vm" -l realtime -d 'Show all real-time samples of the last hour'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand vm" -l follow -d 'Go on with each new sample: a row for each, on a terminal a table with what was before'
 complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand vm" -l all-contexts -d 'Use all contexts'
 complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand vm" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
 complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand vm" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand vm" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand vm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -l start -d 'Show what the server keeps since: a time ago (24h ago), a date, or RFC 3339' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -l end -d 'Show it until then, and not until now' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -l interval -d 'Show it in the server\'s finest samples that are at least so long, such as 30m' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -l every -d 'Look for new samples so often, and not as often as the platform makes them' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'
+prometheus\t'Values for Prometheus'"
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -l realtime -d 'Show all real-time samples of the last hour'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -l follow -d 'Go on with each new sample: a row for each, on a terminal a table with what was before'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -l all-contexts -d 'Use all contexts'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand host" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -l start -d 'Show what the server keeps since: a time ago (24h ago), a date, or RFC 3339' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -l end -d 'Show it until then, and not until now' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -l interval -d 'Show it in the server\'s finest samples that are at least so long, such as 30m' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -l every -d 'Look for new samples so often, and not as often as the platform makes them' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'
+prometheus\t'Values for Prometheus'"
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -l realtime -d 'Show all real-time samples of the last hour'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -l follow -d 'Go on with each new sample: a row for each, on a terminal a table with what was before'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -l all-contexts -d 'Use all contexts'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper-metrics -n "__fish_hyper_metrics_using_subcommand cluster" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -488,11 +488,11 @@ complete -c hyper -n "__fish_hyper_using_subcommand infra; and __fish_seen_subco
 complete -c hyper -n "__fish_hyper_using_subcommand infra; and __fish_seen_subcommand_from tasks" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand infra; and __fish_seen_subcommand_from tasks" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand infra; and __fish_seen_subcommand_from tasks" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s n -l namespace -d 'Look in this namespace of a cluster' -r
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
 wide\t'All columns for people'
 json\t'One JSON document'
 ndjson\t'One JSON object to a line'
@@ -501,16 +501,18 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'
 prometheus\t'Values for Prometheus'"
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -l save -d 'Write CSV to a file of today\'s date in the current folder, and print nothing'
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -l overwrite -d 'Replace the file of --save'
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -l all-contexts -d 'Use all contexts'
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -s V -l version -d 'Print version'
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -f -a "summary" -d 'Count what there is'
-complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm" -f -a "vm" -d 'Show what machines use'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -l save -d 'Write CSV to a file of today\'s date in the current folder, and print nothing'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -l overwrite -d 'Replace the file of --save'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -s V -l version -d 'Print version'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -f -a "summary" -d 'Count what there is'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -f -a "vm" -d 'Show what machines use'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -f -a "host" -d 'Show what hosts use, on vSphere'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and not __fish_seen_subcommand_from summary vm host cluster" -f -a "cluster" -d 'Show what clusters of hosts use, on vSphere'
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
@@ -531,6 +533,10 @@ complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_sub
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from summary" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -l start -d 'Show what the server keeps since: a time ago (24h ago), a date, or RFC 3339' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -l end -d 'Show it until then, and not until now' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -l interval -d 'Show it in the server\'s finest samples that are at least so long, such as 30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -l every -d 'Look for new samples so often, and not as often as the platform makes them' -r
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s n -l namespace -d 'Look in this namespace of a cluster' -r
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
@@ -544,11 +550,61 @@ csv\t'Comma-separated values'
 name\t'Names only'
 jsonpath=EXPR\t'A template over the JSON document'
 prometheus\t'Values for Prometheus'"
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -l realtime -d 'Show all real-time samples of the last hour'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -l follow -d 'Go on with each new sample: a row for each, on a terminal a table with what was before'
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -l all-contexts -d 'Use all contexts'
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
 complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from vm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -l start -d 'Show what the server keeps since: a time ago (24h ago), a date, or RFC 3339' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -l end -d 'Show it until then, and not until now' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -l interval -d 'Show it in the server\'s finest samples that are at least so long, such as 30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -l every -d 'Look for new samples so often, and not as often as the platform makes them' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'
+prometheus\t'Values for Prometheus'"
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -l realtime -d 'Show all real-time samples of the last hour'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -l follow -d 'Go on with each new sample: a row for each, on a terminal a table with what was before'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from host" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -l start -d 'Show what the server keeps since: a time ago (24h ago), a date, or RFC 3339' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -l end -d 'Show it until then, and not until now' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -l interval -d 'Show it in the server\'s finest samples that are at least so long, such as 30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -l every -d 'Look for new samples so often, and not as often as the platform makes them' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -s c -l context -d 'Use this context instead of the current one; repeat it or part names by commas for several' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -s n -l namespace -d 'Look in this namespace of a cluster' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -l kubeconfig -d 'Find clusters in this file instead of KUBECONFIG or ~/.kube/config' -r -F
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -l timeout -d 'Stop and clean up after so long, such as 90s, 5m or 2h30m' -r
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -s o -l output -d 'Print results in this format' -r -f -a "table\t'Columns for people'
+wide\t'All columns for people'
+json\t'One JSON document'
+ndjson\t'One JSON object to a line'
+yaml\t'YAML'
+csv\t'Comma-separated values'
+name\t'Names only'
+jsonpath=EXPR\t'A template over the JSON document'
+prometheus\t'Values for Prometheus'"
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -l realtime -d 'Show all real-time samples of the last hour'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -l follow -d 'Go on with each new sample: a row for each, on a terminal a table with what was before'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -l all-contexts -d 'Use all contexts'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -s A -l all-namespaces -d 'Look in all namespaces of a cluster'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -s q -l quiet -d 'Leave out remarks; warnings and errors stay'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -s v -l verbose -d 'Tell more: once what is done, twice how, three times everything'
+complete -c hyper -n "__fish_hyper_using_subcommand metrics; and __fish_seen_subcommand_from cluster" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hyper -n "__fish_hyper_using_subcommand pool; and not __fish_seen_subcommand_from list get create update delete" -s h -l help -d 'Print help'
 complete -c hyper -n "__fish_hyper_using_subcommand pool; and not __fish_seen_subcommand_from list get create update delete" -s V -l version -d 'Print version'
 complete -c hyper -n "__fish_hyper_using_subcommand pool; and not __fish_seen_subcommand_from list get create update delete" -f -a "list" -d 'Show pools, each below the one that it is in'

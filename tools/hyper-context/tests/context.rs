@@ -205,6 +205,8 @@ fn capabilities_are_the_providers() {
     let names = [
         "export",
         "feed",
+        "events",
+        "alarms",
         "power",
         "console",
         "create",

@@ -1,8 +1,12 @@
 //! What `hyper metrics` takes.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
+use hyper_common::time::{parse_duration, parse_moment};
 use hyper_common::tool::SaveFlags;
 use hyper_common::tool::flags::{ContextFlags, MetricsOutputFlags, TalkFlags, TimeoutFlags};
+use jiff::Timestamp;
 
 /// The arguments of `hyper metrics`.
 ///
@@ -29,9 +33,20 @@ pub enum Verb {
     Summary(SummaryArgs),
     /// Show what machines use
     ///
-    /// In clusters where metrics-server measures pods: processors and memory of the pod that a
-    /// machine runs in, the latest values. Without names, all machines that run.
+    /// Without names, all machines that run. On vSphere the latest real-time sample of each, of 20
+    /// seconds, or those of the last hour (--realtime), or what the server keeps of the past
+    /// (--start). In clusters where metrics-server measures pods the latest values of the pod that a
+    /// machine runs in, which are all that there are.
     Vm(UsageArgs),
+    /// Show what hosts use, on vSphere
+    ///
+    /// As vm does; without names, all hosts.
+    Host(UsageArgs),
+    /// Show what clusters of hosts use, on vSphere
+    ///
+    /// As vm does; without names, all clusters. Servers measure clusters only in the past: real-time
+    /// values are the sums of what their hosts used, and are marked as derived.
+    Cluster(UsageArgs),
 }
 
 /// The arguments of `summary`.
@@ -49,12 +64,36 @@ pub struct SummaryArgs {
     pub talk: TalkFlags,
 }
 
-/// The arguments of `vm`.
+/// The arguments of `vm`, `host` and `cluster`.
 #[derive(Debug, Args)]
 pub struct UsageArgs {
     /// Only these: NAME, CONTEXT:NAME, CONTEXT:PATH or CONTEXT:@ID
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
+
+    /// Show all real-time samples of the last hour
+    #[arg(long, conflicts_with_all = ["start", "follow"])]
+    pub realtime: bool,
+
+    /// Show what the server keeps since: a time ago (24h ago), a date, or RFC 3339
+    #[arg(long, value_name = "WHEN", value_parser = moment, conflicts_with = "follow")]
+    pub start: Option<Timestamp>,
+
+    /// Show it until then, and not until now
+    #[arg(long, value_name = "WHEN", value_parser = moment, requires = "start")]
+    pub end: Option<Timestamp>,
+
+    /// Show it in the server's finest samples that are at least so long, such as 30m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "start")]
+    pub interval: Option<Duration>,
+
+    /// Go on with each new sample: a row for each, on a terminal a table with what was before
+    #[arg(long)]
+    pub follow: bool,
+
+    /// Look for new samples so often, and not as often as the platform makes them
+    #[arg(long, value_name = "TIME", value_parser = pause, requires = "follow")]
+    pub every: Option<Duration>,
 
     #[command(flatten)]
     pub context: ContextFlags,
@@ -70,8 +109,19 @@ impl MetricsArgs {
     /// What is named.
     pub fn references(&self) -> Vec<String> {
         match &self.verb {
-            Some(Verb::Vm(args)) => args.names.clone(),
+            Some(Verb::Vm(args) | Verb::Host(args) | Verb::Cluster(args)) => args.names.clone(),
             Some(Verb::Summary(_)) | None => Vec::new(),
         }
     }
+}
+
+/// A moment before now.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    parse_moment(text, &jiff::Zoned::now())
+}
+
+/// A pause between two looks.
+fn pause(text: &str) -> Result<Duration, String> {
+    let pause = parse_duration(text)?;
+    if pause.is_zero() { Err("nobody can look all the time".to_owned()) } else { Ok(pause) }
 }

@@ -1,6 +1,8 @@
 //! `hyper metrics`: how many machines there are, and what they use.
 
 mod args;
+mod follow;
+mod live;
 mod record;
 mod request;
 mod run;
@@ -29,6 +31,14 @@ impl Tool for Metrics {
         Example {
             what: "Show what the machines of a namespace use",
             line: "hyper metrics vm -n prod",
+        },
+        Example {
+            what: "Follow two hosts of a vCenter",
+            line: "hyper metrics host prod:esx1.example.com prod:esx2.example.com --follow",
+        },
+        Example {
+            what: "Show what a machine used since yesterday, for a spreadsheet",
+            line: "hyper metrics vm prod:web01 --start '24h ago' --interval 30m -o csv",
         },
     ];
     type Args = args::MetricsArgs;

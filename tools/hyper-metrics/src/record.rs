@@ -218,6 +218,46 @@ impl UsageRow {
     }
 }
 
+impl UsageRow {
+    /// The context.
+    pub fn context(&self) -> &str {
+        &self.context
+    }
+
+    /// The identifier of what it is about.
+    pub fn id(&self) -> &str {
+        &self.usage.id
+    }
+
+    /// The name of what it is about.
+    pub fn thing(&self) -> &str {
+        &self.entity_name
+    }
+
+    /// The end of its interval.
+    pub fn timestamp(&self) -> Timestamp {
+        self.usage.timestamp
+    }
+
+    /// Processors and memory, of what there is.
+    pub fn percents(&self) -> (Option<f64>, Option<f64>) {
+        (self.usage.cpu_percent, self.usage.memory_percent)
+    }
+
+    /// Megabytes each second from and to disks, and from and to networks.
+    pub fn rates(&self) -> (Option<f64>, Option<f64>) {
+        let sum = |a: Option<f64>, b: Option<f64>| Some(a? + b?);
+        let usage = &self.usage;
+        let disk = sum(usage.disk_read_mbps, usage.disk_write_mbps);
+        (disk, sum(usage.net_rx_mbps, usage.net_tx_mbps))
+    }
+
+    /// Which of the server's rollups it is from.
+    pub fn rollup(&self) -> Option<&str> {
+        self.usage.metadata.get("rollup").map(String::as_str)
+    }
+}
+
 impl Record for UsageRow {
     const SCHEMA: &'static str = "hyper.metrics_sample/v1";
 

@@ -1,10 +1,14 @@
 //! What was asked for, checked.
 
+use std::time::Duration;
+
 use hyper_common::config::Config;
-use hyper_common::error::Result;
+use hyper_common::error::{Error, Result};
+use hyper_common::output::OutputFormat;
 use hyper_common::provider::{EntityKind, Window};
 use hyper_common::tool::SaveFlags;
 use hyper_common::tool::flags::ContextFlags;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::args::{MetricsArgs, SummaryArgs, UsageArgs, Verb};
@@ -31,7 +35,20 @@ pub enum Request {
         /// As above.
         every: bool,
         /// When.
-        window: Window,
+        time: Time,
+    },
+}
+
+/// When something is measured.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Time {
+    /// Once.
+    Once(Window),
+    /// Again and again.
+    Follow {
+        /// So often; as the platform has it where this is not given.
+        every: Option<Duration>,
     },
 }
 
@@ -55,6 +72,8 @@ impl Request {
             None => Self::summary(args.summary, config),
             Some(Verb::Summary(args)) => Self::summary(args, config),
             Some(Verb::Vm(args)) => Self::usage(EntityKind::Vm, args, config),
+            Some(Verb::Host(args)) => Self::usage(EntityKind::Host, args, config),
+            Some(Verb::Cluster(args)) => Self::usage(EntityKind::Cluster, args, config),
         }
     }
 
@@ -79,7 +98,8 @@ impl Request {
             places = contexts.into_iter().map(place).collect();
             every = all;
         }
-        Ok(Self::Usage { kind, places, every, window: Window::Latest { samples: 1 } })
+        let time = time(&args)?;
+        Ok(Self::Usage { kind, places, every, time })
     }
 }
 
@@ -87,4 +107,24 @@ impl Request {
 fn contexts(flags: &ContextFlags, config: &Config) -> Result<(Vec<String>, bool)> {
     let names = flags.select(config)?.into_iter().map(|context| context.name).collect();
     Ok((names, flags.all_contexts && flags.context.is_empty()))
+}
+
+fn time(args: &UsageArgs) -> Result<Time> {
+    if args.follow {
+        if matches!(args.output.output, OutputFormat::Prometheus) {
+            return Err(Error::usage("Prometheus reads a file as a whole, and this has no end")
+                .with_hint("leave --follow away, and run it again and again"));
+        }
+        return Ok(Time::Follow { every: args.every });
+    }
+    let Some(start) = args.start else {
+        let latest = Window::Latest { samples: 1 };
+        return Ok(Time::Once(if args.realtime { Window::Recent } else { latest }));
+    };
+    let end = args.end.unwrap_or_else(Timestamp::now);
+    if start >= end {
+        return Err(Error::usage(format!("nothing is between {start} and {end}"))
+            .with_hint("--start is before --end, and before now"));
+    }
+    Ok(Time::Once(Window::History { start, end, interval: args.interval }))
 }

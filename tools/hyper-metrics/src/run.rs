@@ -6,8 +6,8 @@ use hyper_common::error::{Error, Result};
 use hyper_common::provider::{Metrics, Provider, registry};
 use hyper_common::tool::Context;
 
-use crate::request::Request;
-use crate::{summary, usage};
+use crate::request::{Request, Time};
+use crate::{follow, summary, usage};
 
 /// Carries out a request.
 ///
@@ -18,10 +18,13 @@ pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
         Request::Summary { contexts, every, save } => {
             summary::run(&sources(&contexts, every, cx)?, save, cx).await
         }
-        Request::Usage { kind, places, every, window } => {
+        Request::Usage { kind, places, every, time } => {
             let contexts: Vec<_> = places.iter().map(|place| place.context.clone()).collect();
             let sources = sources(&contexts, every, cx)?;
-            usage::run(&sources, kind, &places, &window, cx).await
+            match time {
+                Time::Once(window) => usage::run(&sources, kind, &places, &window, cx).await,
+                Time::Follow { every } => follow::run(&sources, kind, &places, every, cx).await,
+            }
         }
     }
 }
@@ -45,6 +48,14 @@ impl Source {
                 .with_subject(self.context.clone())
                 .with_hint("`hyper context capabilities` shows what each platform can do")
         })
+    }
+
+    /// An error with the context's name, where it has none.
+    pub fn named(&self, error: Error) -> Error {
+        match error.subject() {
+            None => error.with_subject(self.context.clone()),
+            Some(_) => error.context(self.context.clone()),
+        }
     }
 
     /// Its platform.

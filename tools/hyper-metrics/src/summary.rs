@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use futures::future::join_all;
-use hyper_common::error::{Error, Result};
+use hyper_common::error::Result;
 use hyper_common::output::OutputFormat;
 use hyper_common::provider::Summary;
 use hyper_common::tool::{Context, SaveFlags};
@@ -18,7 +18,7 @@ const STEM: &str = "k8s-metrics";
 /// Counts, and prints a row for each place and one for all.
 ///
 /// # Errors
-/// As [`Error::of_several`]; `Interrupted` or `TimedOut` when asked to stop.
+/// As [`hyper_common::error::Error::of_several`]; `Interrupted` or `TimedOut` when asked to stop.
 pub async fn run(sources: &[Source], save: SaveFlags, cx: &mut Context) -> Result<()> {
     let saving = cx.save(save, STEM)?;
     let found = join_all(sources.iter().map(|source| read(source, cx))).await;
@@ -45,12 +45,8 @@ pub async fn run(sources: &[Source], save: SaveFlags, cx: &mut Context) -> Resul
     if let (Some(saving), true) = (saving, known > 0) {
         saving.commit(cx)?;
     }
-    let named = |(source, error): (&Source, Error)| match error.subject() {
-        None => error.with_subject(source.context.clone()),
-        Some(_) => error.context(source.context.clone()),
-    };
-    let failures = sources.iter().zip(found).filter_map(|(source, it)| Some((source, it.err()?)));
-    let failures = failures.map(named).collect();
+    let failures = sources.iter().zip(found);
+    let failures = failures.filter_map(|(source, it)| Some(source.named(it.err()?))).collect();
     cx.end_of_several(failures, asked, "contexts")
 }
 

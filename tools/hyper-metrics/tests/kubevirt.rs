@@ -323,6 +323,15 @@ fn what_machines_use_is_what_kubectl_says() {
     );
     assert!(values.contains(&line), "{values}");
     assert_eq!(lab.run(&["vm", "nope"]).status, 5);
+    for (args, words) in [
+        (&["vm", "--realtime"][..], "a cluster keeps the latest values only"),
+        (&["vm", "--start", "1h ago"], "a cluster keeps the latest values only"),
+        (&["host"], "kubevirt measures machines only"),
+    ] {
+        let done = lab.run(args);
+        assert_eq!(done.status, 7, "{done:?}");
+        assert!(done.err.contains(words), "{done:?}");
+    }
 }
 
 #[test]
@@ -340,7 +349,7 @@ fn flag_kubeconfig() {
 #[test]
 fn flag_timeout_and_flag_quiet_and_flag_verbose() {
     let lab = Lab::new();
-    let fault = format!("op=list,object={}/virtualmachines,delay=20s,max=1", lab.space);
+    let fault = format!("op=list,object={}/virtualmachines,delay=8s,max=1", lab.space);
     lab.cluster.fault(&fault);
     let late = lab.run(&["--timeout", "1s"]);
     assert_eq!(late.status, 11, "{late:?}");

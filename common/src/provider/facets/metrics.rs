@@ -80,6 +80,8 @@ pub enum Window {
         /// How many of each thing, at most.
         samples: u32,
     },
+    /// All values of the last hour, as fine as the platform has them.
+    Recent,
     /// What the platform keeps of the past.
     History {
         /// From here.

@@ -123,7 +123,7 @@ impl Metrics for Kubevirt {
     }
 
     async fn usage(&self, entities: &[Entity], window: &Window) -> Result<Vec<Usage>> {
-        if !matches!(window, Window::Latest { samples: 1 }) {
+        if !matches!(window, Window::Latest { .. }) {
             return Err(Error::unsupported("a cluster keeps the latest values only")
                 .with_hint("--follow shows them as they come"));
         }

@@ -9,6 +9,7 @@ mod collector;
 mod config;
 mod console;
 mod create;
+mod counters;
 mod datastore;
 mod event;
 mod events;
@@ -23,6 +24,7 @@ mod lease;
 mod library;
 mod lifecycle;
 mod machine;
+mod metrics;
 mod migrate;
 mod moment;
 mod names;
@@ -142,7 +144,7 @@ impl Provider for Vsphere {
     }
 
     fn metrics(&self) -> Option<&dyn Metrics> {
-        None
+        Some(self)
     }
 
     fn reclaim(&self) -> Option<&dyn Reclaim> {

@@ -19,6 +19,10 @@ pub(super) enum Kind {
     Datastore,
     /// A resource pool, or a cluster or host whose own is meant.
     Pool,
+    /// A host.
+    Host,
+    /// A cluster of hosts.
+    Cluster,
 }
 
 impl Kind {
@@ -27,17 +31,21 @@ impl Kind {
             Self::Folder => "folder",
             Self::Datastore => "datastore",
             Self::Pool => "resource pool",
+            Self::Host => "host",
+            Self::Cluster => "cluster",
         }
     }
 
     /// Its types in the API.
-    fn types(self) -> &'static [&'static str] {
+    pub fn types(self) -> &'static [&'static str] {
         match self {
             Self::Folder => &["Folder"],
             Self::Datastore => &["Datastore"],
             Self::Pool => {
                 &["ResourcePool", "VirtualApp", "ComputeResource", "ClusterComputeResource"]
             }
+            Self::Host => &["HostSystem"],
+            Self::Cluster => &["ClusterComputeResource"],
         }
     }
 
