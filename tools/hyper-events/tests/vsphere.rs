@@ -442,3 +442,26 @@ fn alarms_are_what_the_server_says_is_triggered() {
     let names = user.run(&["alarms", "-o", "name", "-c", "govc"]).out;
     assert_eq!(names.lines().filter(|it| it.starts_with("govc:@vm-")).count(), 2);
 }
+
+#[test]
+fn a_long_history_is_read_in_parts_and_outlives_a_login() {
+    let expire = "op=ReadNextEvents,skip=1,max=1,expire";
+    let sim = Sim::start(&["--events", "2500", "--fault", expire]);
+    let user = User::new(sim.variables.clone());
+    let rows = user.run(&["--since", "1h", "-o", "ndjson", "-vv"]);
+    let keys = |rows: &[Value]| -> Vec<u32> {
+        rows.iter().map(|it| it["event_id"].as_str().unwrap().parse().unwrap()).collect()
+    };
+    let all: Vec<u32> = (1..=2500).collect();
+    assert_eq!(keys(&rows.lines()), all, "the login ended behind the first part");
+    assert!(rows.err.matches(" ReadNextEvents ").count() >= 4);
+    let mut follow = user.follow(&["--follow", "--since", "1h"]);
+    let told: Vec<Value> = all.iter().map(|_| follow.next()).collect();
+    assert_eq!(keys(&told), all);
+    sim.govc(&["vm.power", "-on", "web01"]);
+    let on = follow.next();
+    assert_eq!((&on["event_type"], &on["vm"]), (&json!("VmPoweredOn"), &json!("web01")));
+    let shown = sim.govc(&["events", "-json", "-l", "-n", "1", "vm/web01"]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&on["message"], &on["severity"]), (&shown["Message"], &shown["Category"]));
+}

@@ -92,6 +92,10 @@ pub struct VsphereArgs {
     #[arg(long, value_name = "NAME=KIND", value_parser = oddity)]
     pub odd: Vec<OddArg>,
 
+    /// Have so many events in the history
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub events: u32,
+
     /// Have an alarm triggered on this machine: red or yellow, noted by USER
     #[arg(long, value_name = "NAME=COLOUR[:USER]", value_parser = alarm)]
     pub alarm: Vec<AlarmArg>,

@@ -15,6 +15,7 @@ use crate::serve::{listen, serve};
 use crate::tls::Certificate;
 use crate::vsphere::console;
 use crate::vsphere::disk::Store;
+use crate::vsphere::history::History;
 use crate::vsphere::http::answer;
 use crate::vsphere::inventory::Inventory;
 use crate::vsphere::sim::{Settings, Sim};
@@ -55,7 +56,9 @@ async fn vsphere(request: Vsphere, cx: &mut Context) -> Result<()> {
     let settings = settings(&request, address, certificate.as_ref());
     let lines = lines(&request, &mut tree).await?;
     let rules = Rules::new(request.faults);
-    let sim = Arc::new(Sim::new(settings, store, rules, State::new(tree)));
+    let mut state = State::new(tree);
+    state.history = History::filled(request.args.events);
+    let sim = Arc::new(Sim::new(settings, store, rules, state));
     for (id, listener) in lines {
         tokio::spawn(console::serial(sim.clone(), id, listener));
     }

@@ -2,9 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses what it needs of it")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -65,14 +65,15 @@ impl User {
     /// Runs it to its end; after some seconds it is killed, and its status is then -1.
     pub fn run(&self, args: &[&str]) -> Done {
         let mut child = self.command(args).spawn().unwrap();
+        // Read while it writes: a pipe holds little.
+        let (out, err) = (reader(child.stdout.take()), reader(child.stderr.take()));
         let end = Instant::now() + Duration::from_secs(9);
         while child.try_wait().unwrap().is_none() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
         }
         let _ = child.kill();
-        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Done { status: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
+        let status = child.wait().unwrap().code().unwrap_or(-1);
+        Done { status, out: out.join().unwrap(), err: err.join().unwrap() }
     }
 
     /// Starts it and reads what it tells, as ndjson.
@@ -91,6 +92,14 @@ impl User {
         });
         Following { child, lines: lines_of }
     }
+}
+
+fn reader(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        from.unwrap().read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 /// One that follows.

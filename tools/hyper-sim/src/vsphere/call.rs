@@ -14,7 +14,7 @@ use super::spec::FilterSpec;
 use super::state::State;
 use super::update::{self, Collector, Filter};
 use super::value::{Data, Ref, Value};
-use super::{change, clone, console, lease, ovf, service};
+use super::{change, clone, console, history, lease, ovf, service};
 
 /// Who calls.
 #[derive(Debug, Clone, Default)]
@@ -100,6 +100,12 @@ fn at_once(sim: &Arc<Sim>, caller: &Caller, request: &Request) -> Result<Answer,
             Ok(Answer::Nothing)
         }
         "FindByInventoryPath" | "FindByUuid" | "FindChild" => Ok(find(&sim.lock(), request)),
+        "CreateCollectorForEvents" => history::create(&mut sim.lock(), own, args),
+        "ReadNextEvents" => history::read(&mut sim.lock(), own, this, true, args),
+        "ReadPreviousEvents" => history::read(&mut sim.lock(), own, this, false, args),
+        "SetCollectorPageSize" | "RewindCollector" | "ResetCollector" | "DestroyCollector" => {
+            history::set(&mut sim.lock(), own, this, &request.method, args)
+        }
         "CreateDescriptor" => ovf::create_descriptor(&sim.lock(), args),
         "PowerOnVM_Task" => change::power(sim, caller, this, Power::On),
         "PowerOffVM_Task" => change::power(sim, caller, this, Power::Off),

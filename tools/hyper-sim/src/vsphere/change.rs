@@ -10,8 +10,8 @@ use super::fault::Fault;
 use super::machine::{BOOT, Machine, Power, Snapshot};
 use super::sim::Sim;
 use super::state::State;
-use super::task;
 use super::value::{Ref, Value};
+use super::{history, task};
 
 /// How long a guest takes to shut down.
 const SHUTDOWN: std::time::Duration = std::time::Duration::from_millis(300);
@@ -51,10 +51,10 @@ pub fn power(sim: &Arc<Sim>, caller: &Caller, this: &Ref, wanted: Power) -> Resu
         Power::On => "VirtualMachine.powerOn",
         Power::Off => "VirtualMachine.powerOff",
     };
-    let id = this.value.clone();
+    let (id, user) = (this.value.clone(), caller.user.clone());
     let told = sim.clone();
     let work = move |state: &mut State| {
-        set_power(state, &id, wanted);
+        set_power(state, &id, wanted, &user);
         tokio::spawn(async move {
             tokio::time::sleep(BOOT.unsigned_abs()).await;
             told.changed();
@@ -65,11 +65,12 @@ pub fn power(sim: &Arc<Sim>, caller: &Caller, this: &Ref, wanted: Power) -> Resu
     Ok(Answer::Value(task.into()))
 }
 
-fn set_power(state: &mut State, id: &str, power: Power) {
+fn set_power(state: &mut State, id: &str, power: Power, user: &str) {
     if let Some(machine) = state.tree.machines.get_mut(id) {
         machine.power = power;
         machine.booted = (power == Power::On).then(Timestamp::now);
     }
+    history::switched(state, id, power, user);
 }
 
 /// `ShutdownGuest`: asks the guest, which takes a while.
@@ -92,7 +93,7 @@ pub fn shut_down(sim: &Arc<Sim>, this: &Ref) -> Result<Answer, Fault> {
     let (sim, id) = (sim.clone(), this.value.clone());
     tokio::spawn(async move {
         tokio::time::sleep(SHUTDOWN).await;
-        set_power(&mut sim.lock(), &id, Power::Off);
+        set_power(&mut sim.lock(), &id, Power::Off, "");
         sim.changed();
     });
     Ok(Answer::Nothing)
@@ -110,7 +111,7 @@ pub fn reboot(sim: &Arc<Sim>, this: &Ref) -> Result<Answer, Fault> {
     let (sim, id) = (sim.clone(), this.value.clone());
     tokio::spawn(async move {
         tokio::time::sleep(SHUTDOWN).await;
-        set_power(&mut sim.lock(), &id, Power::On);
+        set_power(&mut sim.lock(), &id, Power::On, "");
         sim.changed();
     });
     Ok(Answer::Nothing)
@@ -213,7 +214,7 @@ pub fn revert(sim: &Arc<Sim>, caller: &Caller, this: &Ref) -> Result<Answer, Fau
         let found = machine.snapshot(&snapshot).map(|it| (it.id, it.memory));
         let (number, memory) = found.ok_or_else(|| Fault::gone(&snapshot))?;
         machine.current = Some(number);
-        set_power(state, &id, if memory { Power::On } else { Power::Off });
+        set_power(state, &id, if memory { Power::On } else { Power::Off }, "");
         Ok(None)
     };
     let task = task::start(sim, owner, &caller.user, "vm.Snapshot.revert", work);

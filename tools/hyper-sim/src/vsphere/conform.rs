@@ -138,6 +138,9 @@ async fn every_value_is_what_the_interface_says() {
         let mut objects: Vec<Ref> = state.tree.entities.keys().cloned().collect();
         objects.extend(state.tree.all_machines());
         objects.push(Ref::new("VirtualMachineSnapshot", "snapshot-2"));
+        let on = state.tree.all_machines()[0].value.clone();
+        super::history::switched(&mut state, &on, Power::On, "jo");
+        objects.push(super::service::manager(state.tree.esx, "EventManager"));
         objects.extend((!state.tree.esx).then(super::alarm::definition));
         objects.push(Ref::new("ServiceInstance", "ServiceInstance"));
         for object in objects {

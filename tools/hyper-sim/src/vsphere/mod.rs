@@ -18,6 +18,7 @@ pub mod disk;
 mod envelope;
 mod fault;
 mod folder;
+pub mod history;
 pub mod http;
 pub mod inventory;
 mod lease;

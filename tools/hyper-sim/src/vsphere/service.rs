@@ -9,15 +9,17 @@ use super::value::{Data, Ref, Value};
 pub const API: &str = "8.0.3.0";
 
 /// The managers: field of the service content, kind, id on a vCenter, id on a host.
-const MANAGERS: [(&str, &str, &str, &str); 5] = [
+const MANAGERS: [(&str, &str, &str, &str); 6] = [
     ("propertyCollector", "PropertyCollector", "propertyCollector", "ha-property-collector"),
     ("viewManager", "ViewManager", "ViewManager", "ViewManager"),
     ("sessionManager", "SessionManager", "SessionManager", "ha-sessionmgr"),
+    ("eventManager", "EventManager", "EventManager", "ha-eventmgr"),
     ("searchIndex", "SearchIndex", "SearchIndex", "ha-searchindex"),
     ("ovfManager", "OvfManager", "OvfManager", "ha-ovf-manager"),
 ];
 
-fn manager(esx: bool, kind: &str) -> Ref {
+/// The manager of a kind.
+pub fn manager(esx: bool, kind: &str) -> Ref {
     let found = MANAGERS.iter().find(|manager| manager.1 == kind);
     let id = found.map_or("", |&(_, _, centre, host)| if esx { host } else { centre });
     Ref::new(kind, id)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::collector::Page;
+use super::history;
 use super::state::State;
 use super::update::{Collector, Filter};
 use super::value::{Data, Ref, Value};
@@ -33,6 +34,8 @@ pub struct Session {
     pub views: BTreeMap<String, View>,
     /// Collectors by id, the one that everybody has among them.
     pub collectors: BTreeMap<String, Collector>,
+    /// Collectors of events by id.
+    pub events: BTreeMap<String, history::Collector>,
     /// Pages that were not fetched yet, by token.
     pub pages: BTreeMap<String, Page>,
 }
@@ -69,6 +72,7 @@ impl Session {
             calls: 0,
             views: BTreeMap::new(),
             collectors: BTreeMap::new(),
+            events: BTreeMap::new(),
             pages: BTreeMap::new(),
         }
     }

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use super::history::History;
 use super::inventory::Inventory;
 use super::lease::Lease;
 use super::schema::SCHEMA;
 use super::session::{Session, View};
 use super::task::Task;
 use super::value::{Ref, Value};
-use super::{alarm, service, session, view_place, view_vm};
+use super::{alarm, history, service, session, view_place, view_vm};
 
 /// What changes.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct State {
     pub tasks: BTreeMap<String, Task>,
     /// Leases by id.
     pub leases: BTreeMap<String, Lease>,
+    /// What happened.
+    pub history: History,
     /// The next number for whatever needs one.
     next: u64,
 }
@@ -34,6 +37,7 @@ impl State {
             sessions: BTreeMap::new(),
             tasks: BTreeMap::new(),
             leases: BTreeMap::new(),
+            history: History::default(),
             next: 1,
         }
     }
@@ -53,6 +57,9 @@ impl State {
             "Task" => self.tasks.contains_key(&object.value),
             "HttpNfcLease" => self.leases.contains_key(&object.value),
             "Alarm" => !self.tree.esx && *object == alarm::definition(),
+            "EventHistoryCollector" => {
+                own.is_some_and(|own| own.events.contains_key(&object.value))
+            }
             "ContainerView" => own.is_some_and(|own| own.views.contains_key(&object.value)),
             "PropertyFilter" => own.is_some_and(|own| own.filter(&object.value).is_some()),
             "PropertyCollector" => {
@@ -80,6 +87,8 @@ impl State {
             "Task" => self.tasks.get(&object.value)?.property(name),
             "HttpNfcLease" => self.leases.get(&object.value)?.property(name),
             "Alarm" => alarm::property(&self.tree, name),
+            "EventManager" => history::property(self, name),
+            "EventHistoryCollector" => history::collected(self, session, object, name),
             "SessionManager" => session::property(self, session, name),
             "ServiceInstance" => service::property(self.tree.esx, name),
             "ContainerView" => {

@@ -55,6 +55,40 @@ def sessions():
     return si
 
 
+def events(si, machines):
+    """The history forwards, backwards and by filters, and the latest page as it grows."""
+    manager, web = si.content.eventManager, machines["web01"]
+    kinds = vim.event
+    info = {detail.key: detail.category for detail in manager.description.eventInfo}
+    assert info[kinds.VmPoweredOnEvent] == "info" and manager.maxCollector, info
+    collector = manager.CreateCollectorForEvents(kinds.EventFilterSpec())
+    collector.SetLatestPageSize(2)
+    raises(vmodl.fault.InvalidArgument, collector.SetLatestPageSize, 1001)
+    first = collector.ReadNextEvents(2)
+    rest = collector.ReadNextEvents(1000)
+    assert [event.key for event in first + rest] == [1, 2, 3, 4, 5], first + rest
+    assert not collector.ReadNextEvents(10)
+    assert [event.key for event in collector.ReadPreviousEvents(2)] == [5, 4]
+    collector.Rewind()
+    assert collector.ReadNextEvents(1)[0].key == 1
+    collector.Reset()
+    WaitForTask(web.PowerOn())
+    [on] = collector.ReadNextEvents(10)
+    assert isinstance(on, kinds.VmPoweredOnEvent) and on.vm.vm == web and on.userName == "user"
+    assert on.host.name and on.fullFormattedMessage.endswith("is powered on")
+    assert {event.key for event in collector.latestPage} == {5, 6}
+    WaitForTask(web.PowerOff())
+    assert {event.key for event in collector.latestPage} == {6, 7}
+    collector.Remove()
+    raises(vmodl.fault.ManagedObjectNotFound, collector.ReadNextEvents, 1)
+    about = kinds.EventFilterSpec.ByEntity(entity=si.content.rootFolder.childEntity[0], recursion="all")
+    spec = kinds.EventFilterSpec(entity=about, eventTypeId=["VmPoweredOffEvent"],
+                                 time=kinds.EventFilterSpec.ByTime(beginTime=on.createdTime))
+    collector = manager.CreateCollectorForEvents(spec)
+    assert [event.key for event in collector.ReadNextEvents(9)] == [7]
+    collector.Remove()
+
+
 def content_is_host(si):
     return si.content.about.apiType == "HostAgent"
 
@@ -328,6 +362,7 @@ def main():
     everything(si, machines)
     if not content_is_host(si):
         alarms(si, machines)
+    events(si, machines)
     searching(si, machines)
     power(machines)
     snapshots(machines)

@@ -116,6 +116,14 @@ fn flag_odd_makes_disks_that_cannot_be_exported() {
 }
 
 #[test]
+fn flag_events_are_in_the_history() {
+    let server = Server::start(&["--plain", "--events", "3"]);
+    let client = server.login();
+    let latest = client.fetch(("EventManager", "EventManager"), "latestEvent");
+    assert!(latest.has("<key>3<") && latest.has(">remark 3<"));
+}
+
+#[test]
 fn flag_alarm_is_triggered_on_a_machine_and_seen_above_it() {
     let server = Server::start(&["--plain", "--alarm", "web01=red:jo"]);
     let client = server.login();

@@ -25,8 +25,17 @@ fn the_schema_is_what_pyvmomi_has() {
 #[test]
 fn it_makes_every_call() {
     for args in [
-        &["--serial", "app01", "--alarm", "db01=red", "--alarm", "web01=yellow:jo"][..],
-        &["--esx", "--serial", "app01"],
+        &[
+            "--serial",
+            "app01",
+            "--alarm",
+            "db01=red",
+            "--alarm",
+            "web01=yellow:jo",
+            "--events",
+            "5",
+        ][..],
+        &["--esx", "--serial", "app01", "--events", "5"],
     ] {
         let server = Server::start(&[args, &["--running", "app01", "-v"]].concat());
         let said = python("client.py", &[&server.address()], server.home.path());

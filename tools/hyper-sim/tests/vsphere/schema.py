@@ -48,6 +48,11 @@ OBJECTS = {
     "VirtualMachineSnapshot": ["RevertToSnapshot_Task", "RemoveSnapshot_Task", "ExportSnapshot"],
     "Task": [],
     "Alarm": [],
+    "EventManager": ["CreateCollectorForEvents"],
+    "HistoryCollector": [
+        "SetCollectorPageSize", "RewindCollector", "ResetCollector", "DestroyCollector",
+    ],
+    "EventHistoryCollector": ["ReadNextEvents", "ReadPreviousEvents"],
     "HttpNfcLease": [
         "HttpNfcLeaseGetManifest", "HttpNfcLeaseSetManifestChecksumType", "HttpNfcLeaseComplete",
         "HttpNfcLeaseAbort", "HttpNfcLeaseProgress",
@@ -98,6 +103,10 @@ ManagedObjectNotFound NotSupported InvalidArgument InvalidRequest InvalidPropert
 MethodNotFound InvalidPowerState InvalidState NotFound TaskInProgress ToolsUnavailable Timedout
 SnapshotFault FileLocked FileFault CannotAccessFile HostCommunication HostNotConnected
 InvalidCollectorVersion SecurityError UnexpectedFault SystemError HostConnectFault
+Event VmEvent VmPoweredOnEvent VmPoweredOffEvent GeneralEvent GeneralUserEvent EventArgument
+EntityEventArgument VmEventArgument HostEventArgument DatacenterEventArgument
+ComputeResourceEventArgument EventFilterSpec EventFilterSpecByEntity EventFilterSpecByTime
+EventFilterSpecByUsername EventDescription EventDescriptionEventDetail ElementDescription
 AlarmState AlarmInfo AlarmSpec AlarmExpression StateAlarmExpression
 InsufficientResourcesFault ResourceInUse DuplicateName HttpFault ConcurrentAccess LimitExceeded
 """.split()
