@@ -199,15 +199,17 @@ fn flag_follow_tells_what_comes_and_outlives_a_login() {
     let mut follow = lab.user.follow(&["--follow", "--types", "VmPowered*"]);
     begin(&lab, &mut follow);
     for how in ["-off", "-on", "-off"] {
-        lab.power(how);
+        follow.still(|| lab.power(how));
         let word = if how == "-on" { "VmPoweredOn" } else { "VmPoweredOff" };
         assert_eq!(follow.next_by("/event_type"), word);
     }
-    for key in lab.server.logins(lab.user.home()) {
-        lab.govc(&["session.rm", &key]);
-    }
     // It happens while nobody is logged in.
-    lab.power("-on");
+    follow.still(|| {
+        for key in lab.server.logins(lab.user.home()) {
+            lab.govc(&["session.rm", &key]);
+        }
+        lab.power("-on");
+    });
     assert_eq!(follow.next_by("/event_type"), "VmPoweredOn");
     assert_eq!(follow.stop(), 130);
 }
@@ -222,7 +224,7 @@ fn begin(lab: &Lab, follow: &mut Following) {
     };
     follow.until_it_tells("/event_type", &mut switch);
     if !on {
-        lab.power("-on");
+        follow.still(|| lab.power("-on"));
         assert_eq!(follow.next_by("/event_type"), "VmPoweredOn");
     }
 }
@@ -234,9 +236,7 @@ fn a_thousand_events_come_whole_and_in_order() {
     let mut follow = lab.user.follow(&["--follow", "--since", "1h", "--types", "GeneralUser"]);
     for round in 0..4 {
         // More than a page holds, less than the server keeps.
-        for number in 0..400 {
-            poster.say(&format!("{round}-{number}"));
-        }
+        follow.still(|| (0..400).for_each(|number| poster.say(&format!("{round}-{number}"))));
         for number in 0..400 {
             let row = follow.next();
             assert_eq!(row["metadata"]["message"], format!("{round}-{number}"));
@@ -255,12 +255,8 @@ fn what_the_server_forgot_is_a_gap() {
         poster.say(&format!("begun-{number}"));
         format!("begun-{number}")
     });
-    signal(&follow.pid(), "STOP");
     // The server keeps a thousand.
-    for number in 0..1100 {
-        poster.say(&number.to_string());
-    }
-    signal(&follow.pid(), "CONT");
+    follow.still(|| (0..1100).for_each(|number| poster.say(&number.to_string())));
     let gap = follow.next();
     assert_eq!((&gap["event_type"], &gap["gap"]["reason"]), (&json!("Gap"), &json!("forgotten")));
     let key = |name: &str| gap["gap"][name].as_str().unwrap().parse::<i64>().unwrap();
@@ -271,7 +267,7 @@ fn what_the_server_forgot_is_a_gap() {
     for _ in 1..1100 - missing {
         follow.next();
     }
-    poster.say("last");
+    follow.still(|| poster.say("last"));
     assert_eq!(follow.next_by("/metadata/message"), "last");
 }
 
@@ -291,13 +287,13 @@ fn flag_cursor_and_flag_save_cursor_go_on_behind_the_last_event() {
     assert_eq!(messages(&["--cursor", &file, "--types", "GeneralUser"]), ["b"]);
     let mut follow = lab.user.follow(&[&both[..], &["--follow"]].concat());
     assert_eq!(follow.next_by("/metadata/message"), "b");
-    poster.say("c");
+    follow.still(|| poster.say("c"));
     assert_eq!(follow.next_by("/metadata/message"), "c");
     assert_eq!(follow.stop(), 130);
     assert!(messages(&both).is_empty());
     // One that was killed noted what it had told a while before.
     let mut follow = lab.user.follow(&[&both[..], &["--follow"]].concat());
-    poster.say("d");
+    follow.still(|| poster.say("d"));
     assert_eq!(follow.next_by("/metadata/message"), "d");
     let key = |name: &str| -> i64 {
         let kept: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
@@ -332,7 +328,7 @@ fn a_server_that_begins_anew_is_told_and_gone_on_with() {
     let mut poster = Poster::new(&again.place);
     let gap = follow.next();
     assert_eq!(gap["gap"]["reason"], "renumbered", "{gap}");
-    poster.say("again");
+    follow.still(|| poster.say("again"));
     assert_eq!(follow.next_by("/metadata/message"), "again");
     drop(follow);
     drop(user);
@@ -372,7 +368,7 @@ fn flag_context_and_flag_all_contexts_and_flag_delay_merge_two_servers() {
     assert_eq!(told, words);
     let lost = two.server.place.clone();
     drop(two);
-    first.say("alone");
+    follow.still(|| first.say("alone"));
     assert_eq!(follow.next_by("/metadata/message"), "alone", "one that is lost holds nobody up");
     drop(follow);
     let part = one.run(&args);

@@ -130,13 +130,23 @@ impl Following {
         let end = Instant::now() + PATIENCE;
         loop {
             assert!(Instant::now() < end, "nothing is told");
-            let word = happen();
+            let word = self.still(&mut happen);
             let Some(mut row) = self.within(Duration::from_millis(700)) else { continue };
             while row.pointer(pointer).and_then(Value::as_str) != Some(&word) {
                 row = self.next();
             }
             return;
         }
+    }
+
+    /// Lets something happen while it stands still: vcsim locks up where an event is posted while a
+    /// collector is made or freed.
+    pub fn still<T>(&self, happen: impl FnOnce() -> T) -> T {
+        signal(&self.pid(), "STOP");
+        std::thread::sleep(Duration::from_millis(100));
+        let done = happen();
+        signal(&self.pid(), "CONT");
+        done
     }
 
     pub fn pid(&self) -> String {
