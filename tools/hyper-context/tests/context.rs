@@ -229,8 +229,7 @@ fn capabilities_are_the_providers() {
     let done = home.run_with(&["capabilities", "govc"], &vsphere);
     for name in names {
         let line = done.out.lines().find(|line| line.starts_with(name)).unwrap();
-        let word = if name == "metrics" { "no" } else { "yes" };
-        assert_eq!(line.split_whitespace().nth(1), Some(word), "{line}");
+        assert_eq!(line.split_whitespace().nth(1), Some("yes"), "{line}");
     }
     assert_eq!(home.run(&["capabilities", "nope"]).status, 5);
 }
