@@ -2,9 +2,9 @@
 # kubernetes-new: an API server of a newer Kubernetes than Debian's stable release can build, without
 # most of its parts, with etcd and kubectl of the same age. The recipe is not this repository's: a
 # folder with a build.sh that takes a destination and leaves bin/miniapi, bin/etcd and bin/kubectl
-# there. HYPER_TB_KUBE_1_36 names it; else it is looked for beside the repository.
+# there. HYPER_TB_KUBE_1_36 names it.
 
-TB_NEW_RECIPE=${HYPER_TB_KUBE_1_36:-$(dirname "$(dirname "$(dirname "$TB_RECIPES")")")/shared/testbed/kube-1.36}
+TB_NEW_RECIPE=${HYPER_TB_KUBE_1_36:-}
 
 possible_kubernetes_new() {
 	[ -x "$TB_NEW_RECIPE/build.sh" ] ||

@@ -78,7 +78,7 @@ fn kubectl_completes_its_words() {
         let (_, out, err) = run(&lab, &plugins.join("kubectl_complete-hyper"), &words[1..]);
         assert!(out.starts_with(start) && out.ends_with(":4\n"), "{words:?}: {out}{err}");
     }
-    let Some(kubectl) = std::env::var_os("HYPER_TB_KUBECTL_1_36").map(PathBuf::from) else {
+    let Some(kubectl) = std::env::var_os("HYPER_TB_NEW_KUBECTL").map(PathBuf::from) else {
         return;
     };
     for (words, start) in wanted {
