@@ -47,18 +47,39 @@ impl Context {
         }
         vms.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         let lines: Vec<_> = vms.iter().map(line).collect();
-        let picked = dialoguer::FuzzySelect::new()
-            .with_prompt("Which machine?")
-            .items(&lines)
-            .default(0)
-            .max_length(HEIGHT)
-            .interact_opt()
-            .map_err(unanswered)?;
+        let before = rustix::termios::tcgetattr(std::io::stdin()).ok();
+        let asked = tokio::task::spawn_blocking(move || {
+            dialoguer::FuzzySelect::new()
+                .with_prompt("Which machine?")
+                .items(&lines)
+                .default(0)
+                .max_length(HEIGHT)
+                .interact_opt()
+        });
+        let picked = tokio::select! {
+            answer = asked => answer
+                .map_err(|error| Error::new(ErrorKind::Internal, "ask").with_source(error))?
+                .map_err(unanswered)?,
+            () = self.cancel.cancelled() => {
+                leave(before);
+                return Err(self.cancel.check().err().unwrap_or_else(nothing_meant));
+            }
+        };
         match picked.filter(|picked| *picked < vms.len()) {
             Some(picked) => Ok(vms.swap_remove(picked)),
             None => Err(Error::new(ErrorKind::Interrupted, "no machine was picked")),
         }
     }
+}
+
+/// Gives the terminal back as it was: who was asked may have stopped in the middle of a key.
+fn leave(before: Option<rustix::termios::Termios>) {
+    use rustix::termios::{OptionalActions, tcsetattr};
+    if let Some(before) = before {
+        // A terminal that is gone needs nothing.
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
+    }
+    let _ = dialoguer::console::Term::stderr().show_cursor();
 }
 
 /// How a machine is shown in the choice. Its words are the platform's: no control characters.

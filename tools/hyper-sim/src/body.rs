@@ -27,7 +27,7 @@ pub enum Reply {
     /// What comes from a reader, and how much that will be, where the client is told.
     Parts(mpsc::Receiver<std::io::Result<Bytes>>, Option<u64>),
     /// What another server sends, or a client. It breaks off after so many bytes, where asked.
-    Passed(Incoming, Option<u64>),
+    Passed(Incoming, Left),
 }
 
 impl Body for Reply {
@@ -48,14 +48,21 @@ impl Body for Reply {
                 Poll::Ready(part.map(|part| part.map(Frame::data)))
             }
             Self::Passed(body, left) => {
-                if *left == Some(0) {
-                    // At once: a watch may have nothing more to say for long.
-                    return Poll::Ready(Some(Err(broken())));
+                match left {
+                    // At once: a watch may have nothing more to say for long. But what was passed
+                    // on is sent first, in the turn after this one.
+                    Left::Bytes(0) => {
+                        *left = Left::Nothing;
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Left::Nothing => return Poll::Ready(Some(Err(broken()))),
+                    Left::All | Left::Bytes(_) => {}
                 }
                 let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
                 let part = frame.map(|frame| match (frame.map_err(std::io::Error::other)?, left) {
-                    (frame, None) => Ok(frame),
-                    (frame, Some(left)) => passed(frame, left),
+                    (frame, Left::Bytes(left)) => passed(frame, left),
+                    (frame, _) => Ok(frame),
                 });
                 Poll::Ready(part)
             }
@@ -77,6 +84,23 @@ impl Body for Reply {
             Self::Parts(_, None) => SizeHint::default(),
             Self::Passed(body, _) => body.size_hint(),
         }
+    }
+}
+
+/// How much of a body is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// All of it.
+    All,
+    /// So many bytes.
+    Bytes(u64),
+    /// It breaks now.
+    Nothing,
+}
+
+impl From<Option<u64>> for Left {
+    fn from(cut: Option<u64>) -> Self {
+        cut.map_or(Self::All, Self::Bytes)
     }
 }
 

@@ -12,7 +12,7 @@ use super::answer::{Answer, before, refusal};
 use super::sim::Sim;
 use super::subresource::may;
 use super::{discovery, forward, log, metrics, subresource, upload};
-use crate::body::Reply;
+use crate::body::{Left, Reply};
 use crate::rule::Action;
 
 /// A value of a query.
@@ -163,7 +163,8 @@ pub async fn pass(sim: &Arc<Sim>, mut request: Request<Incoming>, action: &Actio
     let client = upgrades(&request).then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
     head.uri = uri;
-    let sent = sim.control.api.send(Request::from_parts(head, Reply::Passed(body, None))).await;
+    let sent =
+        sim.control.api.send(Request::from_parts(head, Reply::Passed(body, Left::All))).await;
     let mut answer = match sent {
         Ok(answer) => answer,
         Err(error) => {
@@ -185,5 +186,5 @@ pub async fn pass(sim: &Arc<Sim>, mut request: Request<Incoming>, action: &Actio
         // What is broken off has no length that it could be held against beforehand.
         head.headers.remove(header::CONTENT_LENGTH);
     }
-    Response::from_parts(head, Reply::Passed(body, action.cut))
+    Response::from_parts(head, Reply::Passed(body, action.cut.into()))
 }
