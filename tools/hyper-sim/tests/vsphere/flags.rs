@@ -273,7 +273,7 @@ fn flag_quiet_leaves_out_remarks() {
         all.extend(["--vm", "web01=a.raw"]);
         let server = Server::prepared(&all, |folder| raw(folder, "a.raw"));
         server.login();
-        let said = server.said.lock().unwrap().clone();
+        let said = server.end();
         assert_eq!(said.contains("web01: disk 1 of 1 is ready"), heard, "{said:?}");
     }
 }

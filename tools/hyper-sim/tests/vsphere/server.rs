@@ -16,6 +16,8 @@ pub struct Server {
     pub access: Value,
     /// What it said on standard error so far.
     pub said: Arc<Mutex<String>>,
+    /// Who listens to that.
+    ear: Option<std::thread::JoinHandle<()>>,
     /// A folder of the test's own.
     pub home: tempfile::TempDir,
 }
@@ -48,14 +50,14 @@ impl Server {
         let child = starting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         // From here on it ends with the test, whatever it prints.
-        let mut server = Self { child, access: Value::Null, said: said.clone(), home };
+        let mut server = Self { child, access: Value::Null, said: said.clone(), ear: None, home };
         let (mut stderr, heard) = (server.child.stderr.take().unwrap(), said.clone());
-        std::thread::spawn(move || {
+        server.ear = Some(std::thread::spawn(move || {
             let mut part = [0; 4096];
             while let Ok(len @ 1..) = stderr.read(&mut part) {
                 heard.lock().unwrap().push_str(&String::from_utf8_lossy(&part[..len]));
             }
-        });
+        }));
         let mut line = String::new();
         let stdout = server.child.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
@@ -66,6 +68,14 @@ impl Server {
 
     pub fn start(args: &[&str]) -> Self {
         Self::prepared(args, |_| {})
+    }
+
+    /// Ends it: all that it said.
+    pub fn end(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.ear.take().unwrap().join().unwrap();
+        self.said.lock().unwrap().clone()
     }
 
     pub fn url(&self) -> &str {
