@@ -7,11 +7,23 @@ use super::printer::Printer;
 use super::record::{Cell, Column, Record};
 use crate::error::Result;
 
-/// One line of a record's table.
+/// One line of a record's table; other formats print the record itself.
 #[derive(Debug, Serialize)]
-struct Fact {
+pub struct Fact {
     name: String,
     value: String,
+}
+
+impl Fact {
+    /// A line.
+    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: value.into() }
+    }
+
+    /// The lines of what is known; what nobody knows is left away.
+    pub fn known<'n>(all: impl IntoIterator<Item = (&'n str, Option<String>)>) -> Vec<Self> {
+        all.into_iter().filter_map(|(name, value)| Some(Self::new(name, value?))).collect()
+    }
 }
 
 impl Record for Fact {
@@ -44,9 +56,8 @@ impl Printer {
             Cell::Text(text) => !text.is_empty(),
             _ => true,
         });
-        let fact = |(column, cell): (&Column, Cell)| Fact {
-            name: column.name.replace('_', " "),
-            value: cell.human(),
+        let fact = |(column, cell): (&Column, Cell)| {
+            Fact::new(column.name.replace('_', " "), cell.human())
         };
         self.all(&told.map(fact).collect::<Vec<_>>())
     }

@@ -6,8 +6,8 @@ use super::remarks::Remarks;
 use crate::cancel::Cancel;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::output::Printer;
-use crate::progress::{Progress, ProgressMode};
+use crate::output::{Printer, Record};
+use crate::progress::{Progress, ProgressMode, Reporter};
 
 /// What a running tool has at hand.
 #[derive(Debug)]
@@ -33,6 +33,16 @@ impl Context {
         let progress = Progress::start(self.progress, self.quiet);
         self.remarks.go_through(progress.reporter());
         progress
+    }
+
+    /// Prints a record as it happens, with what shows progress out of its way.
+    ///
+    /// # Errors
+    /// As [`Printer::next`].
+    pub fn print_over<R: Record>(&mut self, progress: &dyn Reporter, record: &R) -> Result<()> {
+        let mut printed = Ok(());
+        progress.suspend(&mut || printed = self.printer.next(record));
+        printed
     }
 
     /// Asks a person before something that cannot be undone; `yes` is the flag `--yes`.

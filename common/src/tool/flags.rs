@@ -244,8 +244,11 @@ fn match_parser(text: &str) -> std::result::Result<VmMatch, String> {
     })
 }
 
-/// A moment before now, as `--created-after` takes it.
-fn moment(text: &str) -> std::result::Result<jiff::Timestamp, String> {
+/// A moment before now, as `--created-after` and `--since` take it, for clap.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn moment(text: &str) -> std::result::Result<jiff::Timestamp, String> {
     parse_moment(text, &jiff::Zoned::now())
 }
 

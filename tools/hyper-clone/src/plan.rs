@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use hyper_common::error::{Error, Result};
+use hyper_common::output::Outcome;
 use hyper_common::provider::{CloneJob, Cloning, NewClone, Planned, Provider, registry};
 use hyper_common::tool::Context;
 use hyper_common::tool::machines::{AT_ONCE, Reference};
 use hyper_common::vm::VmId;
 
-use crate::record::{CloneRow, Outcome};
+use crate::record::CloneRow;
 use crate::request::Wanted;
 
 /// A clone that is wanted, and what the look at it showed.

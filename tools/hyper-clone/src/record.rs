@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use hyper_common::error::{Error, ErrorKind, one_line};
-use hyper_common::output::{Cell, Column, Record};
+use hyper_common::output::{Cell, Column, Outcome, Record, seconds};
 use hyper_common::vm::VmId;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// What came of a clone.
 #[derive(Debug, Clone, Serialize)]
@@ -29,41 +29,6 @@ pub struct CloneRow {
     pub error_kind: Option<ErrorKind>,
     /// The same in words.
     pub error: Option<String>,
-}
-
-fn seconds<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
-    span.map(|span| span.as_secs_f64()).serialize(to)
-}
-
-/// What came of a clone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It was made.
-    Done,
-    /// It was there, made of the same source.
-    Exists,
-    /// It would be made.
-    Planned,
-    /// It was not begun, because another failed.
-    Skipped,
-    /// It was made and has been removed, because another failed.
-    RolledBack,
-    /// It failed.
-    Failed,
-}
-
-impl Outcome {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Exists => "exists",
-            Self::Planned => "planned",
-            Self::Skipped => "skipped",
-            Self::RolledBack => "rolled back",
-            Self::Failed => "failed",
-        }
-    }
 }
 
 impl CloneRow {

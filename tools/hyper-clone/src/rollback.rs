@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use hyper_common::cancel::Cancel;
 use hyper_common::error::{Error, Result};
+use hyper_common::output::Outcome;
 use hyper_common::provider::{Provider, Snapshot, Stop};
 use hyper_common::vm::VmId;
 
-use crate::record::{CloneRow, Outcome};
+use crate::record::CloneRow;
 
 /// A clone that this run has made.
 pub struct Made {

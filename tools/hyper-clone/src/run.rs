@@ -5,11 +5,12 @@ use std::sync::atomic::AtomicBool;
 use futures::StreamExt;
 use hyper_common::error::{Error, Result, one_line};
 use hyper_common::history::Counts;
+use hyper_common::output::Outcome;
 use hyper_common::provider::NewSnapshot;
 use hyper_common::tool::Context;
 
 use crate::plan::{self, Item, Next};
-use crate::record::{CloneRow, Outcome};
+use crate::record::CloneRow;
 use crate::request::{OnError, Request};
 use crate::rollback::{self, Made, Taken};
 use crate::work::{Done, Shop};
@@ -90,10 +91,7 @@ async fn make_all(
     let mut work = futures::stream::iter(work).buffer_unordered(request.max_concurrent);
     let (mut failures, mut made, mut printed) = (Vec::new(), Vec::new(), Ok(()));
     while let Some((provider, Done { row, failure, made: id })) = work.next().await {
-        reporter.suspend(&mut || {
-            let earlier = std::mem::replace(&mut printed, Ok(()));
-            printed = earlier.and_then(|()| cx.printer.next(&row));
-        });
+        printed = printed.and_then(|()| cx.print_over(&*reporter, &row));
         counts.succeeded += u64::from(matches!(row.outcome, Outcome::Done | Outcome::Exists));
         made.extend(id.map(|id| Made { row, provider, id }));
         failures.extend(failure);

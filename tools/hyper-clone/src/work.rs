@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use hyper_common::cancel::Cancel;
 use hyper_common::error::{Error, Result};
+use hyper_common::output::Outcome;
 use hyper_common::progress::{Reporter, TaskProgress};
 use hyper_common::provider::{CloneJob, Provider, Step, Switched};
 use hyper_common::vm::VmId;
 
 use crate::plan::{Item, Next};
-use crate::record::{CloneRow, Outcome};
+use crate::record::CloneRow;
 
 /// What came of a clone.
 pub struct Done {

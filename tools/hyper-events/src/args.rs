@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use hyper_common::provider::{Pattern, Severity};
-use hyper_common::time::{parse_duration, parse_moment};
-use hyper_common::tool::flags::{ContextFlags, OutputFlags, TalkFlags, TimeoutFlags};
-use jiff::{Timestamp, Zoned};
+use hyper_common::time::parse_duration;
+use hyper_common::tool::flags::{ContextFlags, OutputFlags, TalkFlags, TimeoutFlags, moment};
+use jiff::Timestamp;
 
 /// The arguments of `hyper events`.
 ///
@@ -92,8 +92,4 @@ pub struct AlarmsArgs {
     pub output: OutputFlags,
     #[command(flatten)]
     pub talk: TalkFlags,
-}
-
-fn moment(text: &str) -> Result<Timestamp, String> {
-    parse_moment(text, &Zoned::now())
 }

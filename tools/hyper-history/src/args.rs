@@ -2,9 +2,8 @@
 
 use clap::{Args, Subcommand};
 use hyper_common::history::{Outcome, RunMatch};
-use hyper_common::time::parse_moment;
-use hyper_common::tool::flags::{DryRunFlags, OutputFlags, TalkFlags, YesFlags};
-use jiff::{Timestamp, Zoned};
+use hyper_common::tool::flags::{DryRunFlags, OutputFlags, TalkFlags, YesFlags, moment};
+use jiff::Timestamp;
 
 /// The arguments of `hyper history`.
 #[derive(Debug, Args)]
@@ -95,8 +94,4 @@ pub struct CleanArgs {
     pub output: OutputFlags,
     #[command(flatten)]
     pub talk: TalkFlags,
-}
-
-fn moment(text: &str) -> Result<Timestamp, String> {
-    parse_moment(text, &Zoned::now())
 }

@@ -1,35 +1,12 @@
 //! A run as a person reads it by itself.
 
 use hyper_common::history::RunRecord;
-use hyper_common::output::{Cell, Column, Record, human_bytes, human_span, human_time};
-use serde::Serialize;
-
-/// One line of a run's table; other formats print the run itself.
-#[derive(Debug, Serialize)]
-pub struct Fact {
-    name: &'static str,
-    value: String,
-}
-
-impl Record for Fact {
-    const SCHEMA: &'static str = "hyper.run_fact/v1";
-
-    const COLUMNS: &'static [Column] =
-        &[Column::text("name", "FACT"), Column::text("value", "VALUE")];
-
-    fn cells(&self) -> Vec<Cell> {
-        vec![self.name.into(), Cell::text(&self.value)]
-    }
-
-    fn name(&self) -> String {
-        self.name.to_owned()
-    }
-}
+use hyper_common::output::{Fact, human_bytes, human_span, human_time};
 
 /// What a table shows of a run, line by line.
 pub fn facts(run: &RunRecord) -> Vec<Fact> {
     let mut facts = Vec::new();
-    let mut add = |name, value: String| facts.push(Fact { name, value });
+    let mut add = |name, value: String| facts.push(Fact::new(name, value));
     add("id", run.id.clone());
     add("tool", format!("{} {}", run.tool, run.version));
     add("outcome", run.outcome.to_string());

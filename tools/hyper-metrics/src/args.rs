@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use hyper_common::time::{parse_duration, parse_moment};
+use hyper_common::time::parse_duration;
 use hyper_common::tool::SaveFlags;
-use hyper_common::tool::flags::{ContextFlags, MetricsOutputFlags, TalkFlags, TimeoutFlags};
+use hyper_common::tool::flags::{
+    ContextFlags, MetricsOutputFlags, TalkFlags, TimeoutFlags, moment,
+};
 use jiff::Timestamp;
 
 /// The arguments of `hyper metrics`.
@@ -113,11 +115,6 @@ impl MetricsArgs {
             Some(Verb::Summary(_)) | None => Vec::new(),
         }
     }
-}
-
-/// A moment before now.
-fn moment(text: &str) -> Result<Timestamp, String> {
-    parse_moment(text, &jiff::Zoned::now())
 }
 
 /// A pause between two looks.

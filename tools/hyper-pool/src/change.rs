@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use hyper_common::error::{Error, ErrorKind, Result};
 use hyper_common::history::Counts;
+use hyper_common::output::Outcome;
 use hyper_common::provider::{
     Left, Pool, PoolChange, PoolKind, Pools, Provider, find_named, registry,
 };
 use hyper_common::tool::Context;
 use hyper_common::tool::machines::{Reference, question};
 
-use crate::record::{ActionRow, Outcome, differences};
+use crate::record::{ActionRow, differences};
 use crate::request::{Change, Request};
 use crate::run::pools;
 

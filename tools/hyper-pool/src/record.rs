@@ -1,7 +1,7 @@
 //! What `hyper pool` prints.
 
 use hyper_common::error::{Error, ErrorKind, one_line};
-use hyper_common::output::{Cell, Column, Record};
+use hyper_common::output::{Cell, Column, Outcome, Record};
 use hyper_common::provider::{Pool, PoolUsage, Shares, UNLIMITED};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -323,31 +323,6 @@ pub struct ActionRow {
     pub error_kind: Option<ErrorKind>,
     /// The same in words.
     pub error: Option<String>,
-}
-
-/// What came of a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It was done.
-    Done,
-    /// It was so already.
-    Already,
-    /// It would be done.
-    Planned,
-    /// It failed.
-    Failed,
-}
-
-impl Outcome {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Already => "already",
-            Self::Planned => "planned",
-            Self::Failed => "failed",
-        }
-    }
 }
 
 impl ActionRow {

@@ -2,12 +2,13 @@
 
 use futures::StreamExt;
 use hyper_common::error::Result;
+use hyper_common::output::Outcome;
 use hyper_common::provider::{Snapshot, SnapshotStatus};
 use hyper_common::tool::Context;
 use hyper_common::tool::machines::{AT_ONCE, Which, question};
 
 use crate::list::{self, Found};
-use crate::record::{ActionRow, Outcome};
+use crate::record::ActionRow;
 use crate::request::{Request, Rule};
 use crate::run::{Tally, row, snapshots};
 use crate::work::Deletion;

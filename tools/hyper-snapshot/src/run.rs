@@ -3,11 +3,12 @@
 use futures::StreamExt;
 use hyper_common::error::{Error, Result};
 use hyper_common::history::Counts;
+use hyper_common::output::Outcome;
 use hyper_common::provider::{Provider, Snapshots};
 use hyper_common::tool::Context;
 use hyper_common::tool::machines::{AT_ONCE, Target, Which, question};
 
-use crate::record::{ActionRow, Outcome};
+use crate::record::ActionRow;
 use crate::request::{Change, Request};
 use crate::{list, prune, work};
 

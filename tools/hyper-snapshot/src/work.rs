@@ -2,11 +2,12 @@
 
 use hyper_common::cancel::Cancel;
 use hyper_common::error::{Error, ErrorKind, Result};
+use hyper_common::output::Outcome;
 use hyper_common::provider::{NewSnapshot, Snapshot, Snapshots, Switched, find_snapshot};
 use hyper_common::tool::machines::Target;
 use hyper_common::vm::{VmId, VmStatus};
 
-use crate::record::{ActionRow, Outcome};
+use crate::record::ActionRow;
 use crate::request::Change;
 use crate::run::{Told, failed, row, snapshots};
 

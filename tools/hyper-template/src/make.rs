@@ -7,6 +7,7 @@ use futures::StreamExt;
 use hyper_common::cancel::Cancel;
 use hyper_common::error::{Error, Result};
 use hyper_common::history::Counts;
+use hyper_common::output::Outcome;
 use hyper_common::provider::{
     CloneJob, Deployment, NewTemplate, Origin, Planned, Step, TemplateKind,
 };
@@ -14,7 +15,7 @@ use hyper_common::tool::machines::AT_ONCE;
 use hyper_common::tool::{Context, Remarks};
 use hyper_common::vm::VmId;
 
-use crate::record::{ActionRow, Outcome};
+use crate::record::ActionRow;
 use crate::request::{Creation, Deploy, Material, Request};
 use crate::run::{Keeper, open};
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use hyper_common::error::{Error, ErrorKind, one_line};
-use hyper_common::output::{Cell, Column, Record, human_bytes, human_time};
+use hyper_common::output::{Cell, Column, Fact, Outcome, Record, human_bytes, human_time, seconds};
 use hyper_common::provider::Template;
 use hyper_common::vm::VmId;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// A template and where it is.
 #[derive(Debug, Serialize)]
@@ -69,28 +69,6 @@ impl Record for TemplateRow {
     }
 }
 
-/// One line of a template's table; other formats print the template itself.
-#[derive(Debug, Serialize)]
-pub struct Fact {
-    name: &'static str,
-    value: String,
-}
-
-impl Record for Fact {
-    const SCHEMA: &'static str = "hyper.template_fact/v1";
-
-    const COLUMNS: &'static [Column] =
-        &[Column::text("name", "FACT"), Column::text("value", "VALUE")];
-
-    fn cells(&self) -> Vec<Cell> {
-        vec![self.name.into(), Cell::text(&self.value)]
-    }
-
-    fn name(&self) -> String {
-        self.name.to_owned()
-    }
-}
-
 /// What a table shows of a template, line by line; what nobody knows is left away.
 pub fn facts(row: &TemplateRow) -> Vec<Fact> {
     let it = &row.template;
@@ -116,7 +94,7 @@ pub fn facts(row: &TemplateRow) -> Vec<Fact> {
         ("created", it.created.map(human_time)),
         ("id", Some(it.id.to_string())),
     ];
-    all.into_iter().filter_map(|(name, value)| Some(Fact { name, value: value? })).collect()
+    Fact::known(all)
 }
 
 /// What came of making or removing something.
@@ -143,38 +121,6 @@ pub struct ActionRow {
     pub error_kind: Option<ErrorKind>,
     /// The same in words.
     pub error: Option<String>,
-}
-
-fn seconds<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
-    span.map(|span| span.as_secs_f64()).serialize(to)
-}
-
-/// What came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It was done.
-    Done,
-    /// It was there, made from the same template.
-    Exists,
-    /// It would be done.
-    Planned,
-    /// It was not begun, because not all could be.
-    Skipped,
-    /// It failed.
-    Failed,
-}
-
-impl Outcome {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Exists => "exists",
-            Self::Planned => "planned",
-            Self::Skipped => "skipped",
-            Self::Failed => "failed",
-        }
-    }
 }
 
 impl ActionRow {

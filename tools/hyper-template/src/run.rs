@@ -5,11 +5,12 @@ use std::sync::Arc;
 use futures::StreamExt;
 use hyper_common::error::{Error, Result};
 use hyper_common::history::Counts;
+use hyper_common::output::Outcome;
 use hyper_common::provider::{Provider, Template, TemplateKind, Templates, registry};
 use hyper_common::tool::Context;
 use hyper_common::tool::machines::{AT_ONCE, Reference, question};
 
-use crate::record::{ActionRow, Outcome};
+use crate::record::ActionRow;
 use crate::request::Request;
 use crate::{make, show};
 

@@ -63,9 +63,7 @@ async fn all(
     while let Some(Outcome { target, id, result }) = work.next().await {
         let place = (target.reference.context.as_str(), target.name.as_str());
         let row = ActionRow::new(place, id, action.word(), result.as_ref());
-        let mut printed = Ok(());
-        reporter.suspend(&mut || printed = cx.printer.next(&row));
-        printed?;
+        cx.print_over(&*reporter, &row)?;
         match result {
             Ok(_) => counts.succeeded += 1,
             Err(error) => failures.push(error.with_subject(target.reference.to_string())),

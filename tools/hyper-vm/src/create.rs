@@ -117,9 +117,7 @@ async fn all(
         let place = (how.context.as_str(), one.vm.as_str());
         task.finish(result.is_ok());
         let row = ActionRow::new(place, id, verb, result.as_ref());
-        let mut printed = Ok(());
-        reporter.suspend(&mut || printed = cx.printer.next(&row));
-        printed?;
+        cx.print_over(&*reporter, &row)?;
         match result {
             Ok(_) => counts.succeeded += 1,
             Err(error) => failures.push(error.with_subject(format!("{}:{}", how.context, one.vm))),

@@ -1,7 +1,7 @@
 //! A machine as a person reads it by itself.
 
 use hyper_common::error::{Error, ErrorKind, one_line};
-use hyper_common::output::{Cell, Column, Record, human_bytes, human_time};
+use hyper_common::output::{Cell, Column, Fact, Record, human_bytes, human_time};
 use hyper_common::provider::Switched;
 use hyper_common::tool::machines::Reference;
 use hyper_common::vm::{FirmwareKind, OsFamily, Vm, VmId};
@@ -43,28 +43,6 @@ impl Record for CountRow {
     }
 }
 
-/// One line of a machine's table; other formats print the machine itself.
-#[derive(Debug, Serialize)]
-pub struct Fact {
-    name: &'static str,
-    value: String,
-}
-
-impl Record for Fact {
-    const SCHEMA: &'static str = "hyper.vm_fact/v1";
-
-    const COLUMNS: &'static [Column] =
-        &[Column::text("name", "FACT"), Column::text("value", "VALUE")];
-
-    fn cells(&self) -> Vec<Cell> {
-        vec![self.name.into(), Cell::text(&self.value)]
-    }
-
-    fn name(&self) -> String {
-        self.name.to_owned()
-    }
-}
-
 /// What a table shows of a machine, line by line; what nobody knows is left away.
 pub fn facts(vm: &Vm) -> Vec<Fact> {
     let guest = [&vm.guest_os_name, &vm.guest_os_id].into_iter().flatten().next().cloned();
@@ -93,7 +71,7 @@ pub fn facts(vm: &Vm) -> Vec<Fact> {
         ("updated", vm.updated.map(human_time)),
         ("id", Some(vm.id.to_string())),
     ];
-    all.into_iter().filter_map(|(name, value)| Some(Fact { name, value: value? })).collect()
+    Fact::known(all)
 }
 
 /// What came of changing a machine.

@@ -20,7 +20,7 @@ use crate::provider::facets::snapshots::{SnapshotStatus, Snapshots, find as find
 use crate::vm::VmId;
 
 /// `VirtualMachineClone`.
-const CLONES: (&str, &str) = ("clone.kubevirt.io", "virtualmachineclones");
+pub const CLONES: (&str, &str) = ("clone.kubevirt.io", "virtualmachineclones");
 
 /// The annotation of a clone that says what it was made of.
 pub(super) const MARK: &str = "hyper/cloned-from";

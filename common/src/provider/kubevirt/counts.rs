@@ -8,8 +8,10 @@ use serde_json::Value;
 
 use super::Kubevirt;
 use super::client::Place;
+use super::create::CDI;
 use super::discovery::{KUBEVIRT, Resource};
 use super::snapshots::{GROUP as SNAPSHOT_GROUP, RESTORES, SNAPSHOTS};
+use super::template::SOURCES;
 use super::wire::{Condition, Meta};
 use crate::error::{ErrorKind, Result};
 use crate::provider::{Provider, Summary};
@@ -19,8 +21,6 @@ use crate::vm::VmFilter;
 const BACKUP_GROUP: &str = "backup.kubevirt.io";
 /// `VirtualMachineBackup`.
 const BACKUPS: &str = "virtualmachinebackups";
-/// What machines are made of: CDI's `DataSource`, a golden image with the size that it is for.
-const TEMPLATES: (&str, &str) = ("cdi.kubevirt.io", "datasources");
 /// The deployment of KubeVirt's operator, in the namespace of its `KubeVirt` object.
 const OPERATOR: &str = "virt-operator";
 
@@ -64,7 +64,7 @@ struct InstallationStatus {
 pub async fn summary(kubevirt: &Kubevirt) -> Result<Summary> {
     let (mut summary, templates, snapshots, restores, backups, operator) = futures::try_join!(
         machines(kubevirt),
-        count(kubevirt, TEMPLATES.0, TEMPLATES.1),
+        count(kubevirt, CDI, SOURCES),
         count(kubevirt, SNAPSHOT_GROUP, SNAPSHOTS),
         jobs(kubevirt, SNAPSHOT_GROUP, RESTORES),
         jobs(kubevirt, BACKUP_GROUP, BACKUPS),

@@ -10,6 +10,7 @@ use super::discovery::{KUBEVIRT, Resource};
 use super::inventory::{INSTANCES, MACHINES, optional};
 use super::power::look;
 use super::record::id;
+use super::template::SOURCES;
 use super::upload::Filling;
 use super::{Kubevirt, describe, manifest};
 use crate::cancel::Cancel;
@@ -32,7 +33,7 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("VirtualMachineInstancetype", INSTANCETYPE, "virtualmachineinstancetypes"),
     ("VirtualMachinePreference", INSTANCETYPE, "virtualmachinepreferences"),
     ("DataVolume", CDI, "datavolumes"),
-    ("DataSource", CDI, "datasources"),
+    ("DataSource", CDI, SOURCES),
 ];
 
 /// What KubeVirt calls machines that will not run until somebody does something about it.

@@ -7,6 +7,7 @@ use super::create::{CDI, INSTANCETYPE, reference};
 use super::discovery::Resource;
 use super::inventory::optional;
 use super::quantity;
+use super::template::SOURCES;
 use super::{Kubevirt, NAME};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::facets::create::{Deed, Described, NewDisk, NewVm};
@@ -240,7 +241,7 @@ async fn there(kubevirt: &Kubevirt, namespace: &str, name: &str) -> Result<Disk>
 }
 
 async fn data_source(kubevirt: &Kubevirt, namespace: &str, name: &str) -> Result<Value> {
-    let resource = kubevirt.client().resource(CDI, "datasources").await?;
+    let resource = kubevirt.client().resource(CDI, SOURCES).await?;
     let place = Place { resource, namespace: Some(namespace) };
     let found = optional(kubevirt.client().get::<Value>(place, name).await)?;
     found.ok_or_else(|| {

@@ -8,9 +8,12 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use super::client::Client;
+use super::cloning::CLONES;
+use super::create::CDI;
 use super::discovery::{KUBEVIRT, Resource};
 use super::inventory::{namespace, selector};
 use super::record::id;
+use super::snapshots::{GROUP, RESTORES, SNAPSHOTS};
 use super::watch::{Step, Watched, watch};
 use super::{Kubevirt, NAME};
 use crate::error::{Error, Result};
@@ -23,11 +26,11 @@ fn place(kind: ObjectKind) -> Option<(&'static str, &'static str)> {
         ObjectKind::Vm => return None,
         ObjectKind::Instance => (KUBEVIRT, "virtualmachineinstances"),
         ObjectKind::Migration => (KUBEVIRT, "virtualmachineinstancemigrations"),
-        ObjectKind::Clone => ("clone.kubevirt.io", "virtualmachineclones"),
-        ObjectKind::Snapshot => ("snapshot.kubevirt.io", "virtualmachinesnapshots"),
-        ObjectKind::Restore => ("snapshot.kubevirt.io", "virtualmachinerestores"),
+        ObjectKind::Clone => CLONES,
+        ObjectKind::Snapshot => (GROUP, SNAPSHOTS),
+        ObjectKind::Restore => (GROUP, RESTORES),
         ObjectKind::Export => ("export.kubevirt.io", "virtualmachineexports"),
-        ObjectKind::DataVolume => ("cdi.kubevirt.io", "datavolumes"),
+        ObjectKind::DataVolume => (CDI, "datavolumes"),
     })
 }
 
