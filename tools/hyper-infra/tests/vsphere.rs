@@ -44,9 +44,7 @@ impl Lab {
 
     /// What govc reads of an object.
     fn properties(&self, of: &str) -> BTreeMap<String, Value> {
-        let all = self.server.govc_json(self.home.path(), &["object.collect", "-json", of]);
-        let one = |it: &Value| (it["Name"].as_str().unwrap().to_owned(), it["Val"].clone());
-        all.as_array().unwrap().iter().map(one).collect()
+        self.server.properties(self.home.path(), of)
     }
 
     /// What govc finds of a type, by path.

@@ -43,9 +43,7 @@ impl Lab {
 
     /// What govc reads of an object.
     fn properties(&self, path: &str) -> BTreeMap<String, Value> {
-        let all = self.server.govc_json(self.home.path(), &["object.collect", "-json", path]);
-        let one = |it: &Value| (it["Name"].as_str().unwrap().to_owned(), it["Val"].clone());
-        all.as_array().unwrap().iter().map(one).collect()
+        self.server.properties(self.home.path(), path)
     }
 
     /// The paths of all pools, as govc finds them.

@@ -6,14 +6,13 @@
 mod cluster;
 mod watching;
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use cluster::{Cluster, machine, wait_for};
 use serde_json::{Value, json};
-use watching::Watching;
+use watching::{Replay, Watching};
 
 fn watch(kubeconfig: &Path, args: &[&str]) -> Watching {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-watch"));
@@ -22,48 +21,21 @@ fn watch(kubeconfig: &Path, args: &[&str]) -> Watching {
     Watching::start(command)
 }
 
-/// What the records of a watch leave behind: labels of machines by name.
-#[derive(Default)]
-struct Replay {
-    machines: BTreeMap<String, Value>,
-    relists: usize,
-}
-
-impl Replay {
-    /// Takes a record in, which must be news.
-    fn take(&mut self, record: &Value) {
-        let name = record["vm"]["name"].as_str().unwrap_or_default().to_owned();
-        let known = self.machines.get(&name);
-        match record["event"].as_str().unwrap() {
-            "RELISTED" => self.relists += 1,
-            "ADDED" => assert!(known.is_none(), "told twice: {record}"),
-            "MODIFIED" => assert!(known.unwrap() != &record["vm"], "no change: {record}"),
-            "DELETED" => assert!(known.is_some(), "never there: {record}"),
-            other => panic!("{other}"),
+/// Takes records in until a machine's label is so; answers all values that were told.
+fn until(replay: &mut Replay, watch: &mut Watching, name: &str, step: &str) -> Vec<String> {
+    let mut told = Vec::new();
+    loop {
+        let record = watch.record();
+        replay.take(&record);
+        let now = record["vm"]["labels"]["step"].as_str().unwrap_or_default();
+        if record["vm"]["name"] != name || now.is_empty() {
+            continue;
         }
-        match record["event"].as_str().unwrap() {
-            "RELISTED" => {}
-            "DELETED" => drop(self.machines.remove(&name)),
-            _ => drop(self.machines.insert(name, record["vm"].clone())),
+        if told.last().is_none_or(|last| last != now) {
+            told.push(now.to_owned());
         }
-    }
-
-    /// Takes records in until a machine's label is so; answers all values that were told.
-    fn until(&mut self, watch: &mut Watching, name: &str, step: &str) -> Vec<String> {
-        let mut told = Vec::new();
-        loop {
-            let record = watch.record();
-            self.take(&record);
-            let now = record["vm"]["labels"]["step"].as_str().unwrap_or_default();
-            if record["vm"]["name"] != name || now.is_empty() {
-                continue;
-            }
-            if told.last().is_none_or(|last| last != now) {
-                told.push(now.to_owned());
-            }
-            if now == step {
-                return told;
-            }
+        if now == step {
+            return told;
         }
     }
 }
@@ -101,7 +73,7 @@ fn a_server_that_is_busy_is_waited_for_in_list_and_watch() {
         for number in 1..=3 {
             let number = number.to_string();
             step(cluster, &space, "web01", &number);
-            let told = replay.until(&mut watch, "web01", &number);
+            let told = until(&mut replay, &mut watch, "web01", &number);
             assert_eq!(told, [number], "{rule}");
         }
         assert_eq!(replay.relists, 0, "{rule}: a watch goes on where it was");
@@ -137,11 +109,11 @@ fn a_server_that_was_killed_and_has_forgotten_is_listed_again() {
     let mut watch = watch(config, &["-c", "hyper-sim", "-n", "default"]);
     let mut replay = Replay::default();
     step(&cluster, "default", "kept", "1");
-    replay.until(&mut watch, "kept", "1");
+    until(&mut replay, &mut watch, "kept", "1");
     // Killed while nothing happens: the watch goes on where it was.
     cluster.kill("kube-apiserver");
     step(&cluster, "default", "kept", "2");
-    assert_eq!(replay.until(&mut watch, "kept", "2"), ["2"]);
+    assert_eq!(until(&mut replay, &mut watch, "kept", "2"), ["2"]);
     let before = replay.relists;
     // Killed while nobody listens, with all that happened meanwhile forgotten (410).
     watch.signal("STOP");
@@ -154,12 +126,11 @@ fn a_server_that_was_killed_and_has_forgotten_is_listed_again() {
     step(&cluster, "default", "kept", "4");
     watch.signal("CONT");
     step(&cluster, "default", "kept", "5");
-    replay.until(&mut watch, "kept", "5");
+    until(&mut replay, &mut watch, "kept", "5");
     cluster.apply("default", &machine("new", "Halted"));
     step(&cluster, "default", "new", "1");
-    replay.until(&mut watch, "new", "1");
-    let names: Vec<_> = replay.machines.keys().collect();
-    assert_eq!(names, ["kept", "new"]);
+    until(&mut replay, &mut watch, "new", "1");
+    assert_eq!(replay.names(), ["kept", "new"]);
     assert!(replay.relists > before, "the list that was made again is told");
 }
 
@@ -211,7 +182,7 @@ fn a_token_that_the_server_takes_no_more_is_fetched_anew() {
     });
     step(&cluster, "default", "web01", "1");
     for (watch, replay) in &mut watches {
-        replay.until(watch, "web01", "1");
+        until(replay, watch, "web01", "1");
     }
     // The account goes, and with it what the server knew of its token.
     let second = token(&cluster, "second");
@@ -220,6 +191,6 @@ fn a_token_that_the_server_takes_no_more_is_fetched_anew() {
     cluster.kill("kube-apiserver");
     step(&cluster, "default", "web01", "2");
     for (watch, replay) in &mut watches {
-        assert_eq!(replay.until(watch, "web01", "2"), ["2"]);
+        assert_eq!(until(replay, watch, "web01", "2"), ["2"]);
     }
 }

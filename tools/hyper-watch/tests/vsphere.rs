@@ -6,13 +6,12 @@
 mod vcsim;
 mod watching;
 
-use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use vcsim::{Done, Vcsim, run};
-use watching::Watching;
+use watching::{Replay, Watching};
 
 /// A vCenter and a user.
 struct Lab {
@@ -189,38 +188,11 @@ fn nothing_stays_on_the_server() {
     assert_eq!(watch.end(), Some(130));
 }
 
-/// What the records of a watch leave behind: machines by id.
-#[derive(Default)]
-struct Replay {
-    machines: BTreeMap<String, Value>,
-    relists: usize,
-}
-
-impl Replay {
-    /// Takes a record in, which must be news.
-    fn take(&mut self, record: &Value) {
-        let id = record["vm"]["id"].as_str().unwrap_or_default().to_owned();
-        let known = self.machines.contains_key(&id);
-        match record["event"].as_str().unwrap() {
-            "RELISTED" => self.relists += 1,
-            "ADDED" => assert!(!known, "told twice: {record}"),
-            "MODIFIED" => assert!(self.machines[&id] != record["vm"], "no change: {record}"),
-            "DELETED" => assert!(known, "never there: {record}"),
-            other => panic!("{other}"),
-        }
-        match record["event"].as_str().unwrap() {
-            "RELISTED" => {}
-            "DELETED" => drop(self.machines.remove(&id)),
-            _ => drop(self.machines.insert(id, record["vm"].clone())),
-        }
-    }
-
-    /// Takes records in until a machine is in a state.
-    fn until(&mut self, watch: &mut Watching, name: &str, status: &str) {
-        let is = |vm: &Value| vm["name"] == name && vm["status"] == status;
-        while !self.machines.values().any(is) {
-            self.take(&watch.record());
-        }
+/// Takes records in until a machine is in a state.
+fn replay_until(replay: &mut Replay, watch: &mut Watching, name: &str, status: &str) {
+    let is = |vm: &Value| vm["name"] == name && vm["status"] == status;
+    while !replay.machines.values().any(is) {
+        replay.take(&watch.record());
     }
 }
 
@@ -236,19 +208,16 @@ fn a_server_that_restarts_is_waited_for_and_only_what_differs_is_told() {
     let mut watch = lab.watch(&[]);
     let mut replay = Replay::default();
     for name in ALL {
-        replay.until(&mut watch, name, "running");
+        replay_until(&mut replay, &mut watch, name, "running");
     }
     assert_eq!(replay.relists, 0);
     // It comes back with fewer machines, and has forgotten logins and what it told.
     drop(lab.vcsim);
     lab.vcsim = Vcsim::start(&["-l", &place, "-vm", "1"]);
     lab.govc(&["vm.power", "-off", "DC0_H0_VM0"]);
-    replay.until(&mut watch, "DC0_H0_VM0", "stopped");
+    replay_until(&mut replay, &mut watch, "DC0_H0_VM0", "stopped");
     lab.govc(&["vm.power", "-on", "DC0_H0_VM0"]);
-    replay.until(&mut watch, "DC0_H0_VM0", "running");
-    let mut names: Vec<_> =
-        replay.machines.values().map(|vm| vm["name"].as_str().unwrap()).collect();
-    names.sort_unstable();
-    assert_eq!(names, ["DC0_C0_RP0_VM0", "DC0_H0_VM0"]);
+    replay_until(&mut replay, &mut watch, "DC0_H0_VM0", "running");
+    assert_eq!(replay.names(), ["DC0_C0_RP0_VM0", "DC0_H0_VM0"]);
     assert!(replay.relists > 0, "the list that was made again is told");
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses what it needs of it")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -59,6 +60,13 @@ impl Vcsim {
 
     pub fn govc_json(&self, home: &Path, args: &[&str]) -> Value {
         serde_json::from_str(&self.govc(home, args)).unwrap()
+    }
+
+    /// What govc reads of an object.
+    pub fn properties(&self, home: &Path, of: &str) -> BTreeMap<String, Value> {
+        let all = self.govc_json(home, &["object.collect", "-json", of]);
+        let one = |it: &Value| (it["Name"].as_str().unwrap().to_owned(), it["Val"].clone());
+        all.as_array().unwrap().iter().map(one).collect()
     }
 
     /// The keys of the logins that hyper holds there.

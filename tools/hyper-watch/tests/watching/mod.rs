@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses what it needs of it")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -100,5 +101,42 @@ impl Drop for Watching {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What the records of a watch leave behind.
+#[derive(Default)]
+pub struct Replay {
+    /// Machines by id.
+    pub machines: BTreeMap<String, Value>,
+    /// How often all was listed again.
+    pub relists: usize,
+}
+
+impl Replay {
+    /// Takes a record in, which must be news.
+    pub fn take(&mut self, record: &Value) {
+        let id = record["vm"]["id"].as_str().unwrap_or_default().to_owned();
+        let known = self.machines.get(&id);
+        match record["event"].as_str().unwrap() {
+            "RELISTED" => self.relists += 1,
+            "ADDED" => assert!(known.is_none(), "told twice: {record}"),
+            "MODIFIED" => assert!(known.unwrap() != &record["vm"], "no change: {record}"),
+            "DELETED" => assert!(known.is_some(), "never there: {record}"),
+            other => panic!("{other}"),
+        }
+        match record["event"].as_str().unwrap() {
+            "RELISTED" => {}
+            "DELETED" => drop(self.machines.remove(&id)),
+            _ => drop(self.machines.insert(id, record["vm"].clone())),
+        }
+    }
+
+    /// The names of the machines that are left, in order.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<_> =
+            self.machines.values().map(|vm| vm["name"].as_str().unwrap()).collect();
+        names.sort_unstable();
+        names
     }
 }
