@@ -47,6 +47,23 @@ fn machines_are_restarted_and_held() {
 }
 
 #[test]
+fn a_machine_that_changes_meanwhile_is_asked_for_again() {
+    let lab = Lab::new();
+    lab.make("web01", "Halted");
+    let fault = |times: u32| {
+        let object = format!("{}/virtualmachines/web01/start", lab.space);
+        lab.cluster.fault(&format!("object={object},status=409,max={times}"));
+    };
+    fault(2);
+    assert_eq!(lab.outcome(&["start", "web01"]), told(0, "done", ""));
+    assert_eq!(lab.outcome(&["stop", "web01"]), told(0, "done", ""));
+    fault(100);
+    let (status, outcome, error) = lab.outcome(&["start", "web01"]);
+    assert_eq!((status, &*outcome), (6, "failed"), "but not for ever");
+    assert!(error.contains("has been modified"), "{error}");
+}
+
+#[test]
 fn flag_grace_period() {
     let lab = Lab::new();
     lab.make("web01", "Always");

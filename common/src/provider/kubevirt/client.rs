@@ -34,6 +34,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// How long credentials are left alone after they were fetched anew.
 const RENEWAL: Duration = Duration::from_secs(1);
 
+/// Wait before a change is tried again that another one got in the way of.
+const OVERTAKEN: Duration = Duration::from_millis(100);
+
 /// What is escaped in a part of a path or a query: all but the unreserved characters of RFC 3986.
 const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -261,7 +264,13 @@ impl Client {
     ) -> Result<T> {
         let query = if dry_run { "?dryRun=All" } else { "" };
         let path = place.path(Some(name)) + query;
-        self.call(Method::PATCH, &path, Some(("application/merge-patch+json", patch))).await
+        let once =
+            || self.call(Method::PATCH, &path, Some(("application/merge-patch+json", patch)));
+        // One that is for a certain version cannot be made to another.
+        match patch.pointer("/metadata/resourceVersion") {
+            None => anew(once).await,
+            Some(_) => once().await,
+        }
     }
 
     /// Removes an object, and what belongs to it in the background.
@@ -369,6 +378,31 @@ impl Place<'_> {
         }
         path
     }
+}
+
+/// Does what changes an object anew while something else has changed that just before: KubeVirt's
+/// controllers write to machines all the time. What was refused for that was not done.
+///
+/// # Errors
+/// The last attempt's.
+pub async fn anew<T, F>(once: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    retry(|| async {
+        match once().await {
+            Err(error) if was_overtaken(&error) => Err(error.with_retry_after(OVERTAKEN)),
+            other => Ok(other),
+        }
+    })
+    .await?
+}
+
+/// Whether a change was refused because it was not made of the latest version: the words of the
+/// API server for that, and KubeVirt's for a JSON patch whose test fails.
+fn was_overtaken(error: &Error) -> bool {
+    let words = ["the object has been modified", "test operation does not apply"];
+    error.kind() == ErrorKind::Conflict && words.iter().any(|it| error.message().contains(it))
 }
 
 /// A part of a path or of a query.

@@ -7,6 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::Kubevirt;
+use super::client::anew;
 use super::inventory::{both, missing};
 use super::record::parts;
 use super::wire::{Instance, VirtualMachine};
@@ -128,8 +129,9 @@ impl Kubevirt {
         let resource = self.client().resource("subresources.kubevirt.io", plural).await?;
         let place = super::Place { resource, namespace: Some(namespace) };
         let path = format!("{}/{verb}", place.path(Some(name)));
-        let called =
-            self.client().call::<Value>(Method::PUT, &path, Some(("application/json", body)));
+        let called = anew(|| {
+            self.client().call::<Value>(Method::PUT, &path, Some(("application/json", body)))
+        });
         match called.await {
             Ok(_) => Ok(()),
             // KubeVirt answers 400 for a machine in the wrong state.

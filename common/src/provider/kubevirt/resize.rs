@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::Kubevirt;
-use super::client::Place;
+use super::client::{Place, anew};
 use super::discovery::KUBEVIRT;
 use super::inventory::{MACHINES, both};
 use super::power::look;
@@ -24,25 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[async_trait]
 impl Resize for Kubevirt {
     async fn resize(&self, vm: &VmId, size: Size, cancel: &Cancel) -> Result<Resized> {
-        let (machine, _) = both(self, vm).await?;
-        if let Some(kind) = &machine.spec.instancetype {
-            let words = format!("its size is that of the instancetype {}", kind.name);
-            return Err(
-                Error::unsupported(words).with_hint("give it another instancetype to change it")
-            );
-        }
-        let change = change(&machine, size)?;
-        let changed = change != json!({});
-        if changed {
-            let (namespace, name) = parts(vm);
-            let resource = self.client().resource(KUBEVIRT, MACHINES).await?;
-            let place = Place { resource, namespace: Some(namespace) };
-            let patch = json!({
-                "metadata": { "resourceVersion": machine.metadata.resource_version },
-                "spec": { "template": { "spec": { "domain": change } } },
-            });
-            self.client().merge::<Value>(place, name, &patch, false).await?;
-        }
+        let changed = anew(|| self.change(vm, size)).await?;
         match self.settled(vm, size, cancel).await? {
             Resized::Live | Resized::Stored if !changed => Ok(Resized::Already),
             settled => Ok(settled),
@@ -51,6 +33,29 @@ impl Resize for Kubevirt {
 }
 
 impl Kubevirt {
+    /// Changes a machine's template as it is now; whether there was anything to change.
+    async fn change(&self, vm: &VmId, size: Size) -> Result<bool> {
+        let (machine, _) = both(self, vm).await?;
+        if let Some(kind) = &machine.spec.instancetype {
+            let words = format!("its size is that of the instancetype {}", kind.name);
+            return Err(
+                Error::unsupported(words).with_hint("give it another instancetype to change it")
+            );
+        }
+        let change = change(&machine, size)?;
+        if change == json!({}) {
+            return Ok(false);
+        }
+        let (namespace, name) = parts(vm);
+        let resource = self.client().resource(KUBEVIRT, MACHINES).await?;
+        let place = Place { resource, namespace: Some(namespace) };
+        let patch = json!({
+            "metadata": { "resourceVersion": machine.metadata.resource_version },
+            "spec": { "template": { "spec": { "domain": change } } },
+        });
+        self.client().merge::<Value>(place, name, &patch, false).await.map(|_| true)
+    }
+
     /// Waits until it is known what a change means for the guest that runs.
     async fn settled(&self, vm: &VmId, size: Size, cancel: &Cancel) -> Result<Resized> {
         let begun = Instant::now();

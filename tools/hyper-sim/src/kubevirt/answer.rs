@@ -33,6 +33,10 @@ pub fn json(status: u16, value: &Value, action: &Action) -> Answer {
     bytes(status, "application/json", value.to_string(), action)
 }
 
+/// What an API server says to a change of what is not the latest version any more.
+const OVERTAKEN: &str = "Operation cannot be fulfilled on it: the object has been modified; \
+                         please apply your changes to the latest version and try again";
+
 /// The words that an API server has for a status.
 fn reason(status: u16) -> &'static str {
     match status {
@@ -82,7 +86,10 @@ pub async fn before(action: &Action) -> Option<Answer> {
         return Some(refusal(401, "Unauthorized"));
     }
     let status = action.status?;
-    let mut answer = refusal(status, "refused as asked");
+    let mut answer = match status {
+        409 => refusal(status, OVERTAKEN),
+        _ => refusal(status, "refused as asked"),
+    };
     if let Some(seconds) = action.retry_after {
         set(&mut answer, header::RETRY_AFTER, &seconds.to_string());
     }
