@@ -46,5 +46,6 @@ mod space;
 mod subresource;
 mod upload;
 mod upstream;
+mod verbs;
 mod volume;
 mod world;
