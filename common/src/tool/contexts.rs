@@ -1,10 +1,14 @@
 //! Records of several contexts.
 
+use futures::{StreamExt, stream};
 use serde::Serialize;
 
 use super::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Provider, registry};
+
+/// How many contexts are asked at the same time.
+const AT_ONCE: usize = 16;
 
 /// Which contexts are looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,8 +40,8 @@ impl<T> Gathered<T> {
 }
 
 impl Context {
-    /// What `read` finds in each of these contexts, by name. One that fails does not keep the others
-    /// from being read.
+    /// What `read` finds in each of these contexts, by name; several are asked at a time. One that
+    /// fails does not keep the others from being read.
     ///
     /// # Errors
     /// Where nothing could be read: a list that could not be had must not look like an empty one.
@@ -47,12 +51,17 @@ impl Context {
         read: impl AsyncFn(&str, &dyn Provider) -> Result<Vec<T>>,
     ) -> Result<Gathered<T>> {
         let (mut found, mut failures, mut without) = (Vec::new(), Vec::new(), Vec::new());
-        for name in &platforms.contexts {
+        let read = &read;
+        let coming = stream::iter(&platforms.contexts).map(|name| async move {
             let one = async {
                 let provider = registry::open(&self.config.context(name)?)?;
                 read(name, &*provider).await
             };
-            match self.cancel.unless_cancelled(one).await {
+            (name, self.cancel.unless_cancelled(one).await)
+        });
+        let mut coming = std::pin::pin!(coming.buffered(AT_ONCE));
+        while let Some((name, one)) = coming.next().await {
+            match one {
                 Ok(some) => found.extend(some),
                 Err(error) => {
                     let left_out = platforms.all && error.kind() == ErrorKind::Unsupported;

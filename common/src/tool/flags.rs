@@ -85,8 +85,22 @@ impl ContextFlags {
     /// # Errors
     /// `NotFound` for a name that is no context.
     pub fn select(&self, config: &Config) -> Result<Vec<ContextConfig>> {
-        // A typed `--context` wins over `--all-contexts` from the environment.
-        config.select(&self.context, self.all_contexts && self.context.is_empty())
+        config.select(&self.context, self.all())
+    }
+
+    /// The same, by name.
+    ///
+    /// # Errors
+    /// As [`ContextFlags::select`].
+    pub fn platforms(&self, config: &Config) -> Result<Platforms> {
+        let contexts = self.select(config)?.into_iter().map(|it| it.name).collect();
+        Ok(Platforms { contexts, all: self.all() })
+    }
+
+    /// Whether simply all are meant: a typed `--context` wins over `--all-contexts` from the
+    /// environment.
+    fn all(&self) -> bool {
+        self.all_contexts && self.context.is_empty()
     }
 
     /// The context and the rest of a reference: the one that leads it, else the single one that

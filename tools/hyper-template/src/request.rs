@@ -3,6 +3,7 @@
 use hyper_common::config::Config;
 use hyper_common::error::{Error, Result};
 use hyper_common::provider::{Place, Size, TemplateKind};
+use hyper_common::tool::contexts::Platforms;
 use hyper_common::tool::flags::ReferenceFlags;
 use hyper_common::tool::machines::Reference;
 use serde::Serialize;
@@ -16,7 +17,7 @@ pub enum Request {
     /// Show the templates of some contexts.
     List {
         /// Where to look, in order.
-        contexts: Vec<String>,
+        platforms: Platforms,
         /// What is looked for.
         kinds: Vec<TemplateKind>,
     },
@@ -108,10 +109,10 @@ impl Request {
     /// `NotFound` for a context that is not there; `Usage` for a name that is given twice.
     pub fn new(args: TemplateArgs, config: &Config) -> Result<Self> {
         match args.verb {
-            Verb::List(list) => {
-                let contexts = list.context.select(config)?.into_iter().map(|it| it.name);
-                Ok(Self::List { contexts: contexts.collect(), kinds: kinds(list.kind) })
-            }
+            Verb::List(list) => Ok(Self::List {
+                platforms: list.context.platforms(config)?,
+                kinds: kinds(list.kind),
+            }),
             Verb::Get(get) => Ok(Self::Get {
                 templates: locate(&get.templates, &get.context, config)?,
                 kinds: kinds(get.kind),

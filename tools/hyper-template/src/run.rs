@@ -22,13 +22,21 @@ impl Keeper {
     /// Its facet.
     ///
     /// # Errors
-    /// `Unsupported` where it has none.
+    /// As [`templates`].
     pub fn templates(&self) -> Result<&dyn Templates> {
-        self.0.templates().ok_or_else(|| {
-            let words = format!("{} machines have no templates here", self.0.name());
-            Error::unsupported(words).with_hint("they are files; any of them can be copied")
-        })
+        templates(&*self.0)
     }
+}
+
+/// The facet of a provider.
+///
+/// # Errors
+/// `Unsupported` where it has none.
+pub fn templates(provider: &dyn Provider) -> Result<&dyn Templates> {
+    provider.templates().ok_or_else(|| {
+        let words = format!("{} machines have no templates here", provider.name());
+        Error::unsupported(words).with_hint("they are files; any of them can be copied")
+    })
 }
 
 /// The provider of a context.
@@ -47,7 +55,7 @@ pub fn open(context: &str, cx: &Context) -> Result<Keeper> {
 /// The provider's; `Partial` where some of several things failed.
 pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
     match request {
-        Request::List { contexts, kinds } => show::list(contexts, &kinds, cx).await,
+        Request::List { platforms, kinds } => show::list(&platforms, &kinds, cx).await,
         Request::Get { templates, kinds } => show::get(templates, &kinds, cx).await,
         Request::Create(creation) => make::create(creation, cx).await,
         Request::Deploy(deploy) => make::deploy(deploy, cx).await,

@@ -1,56 +1,31 @@
 //! Showing templates.
 
-use hyper_common::error::{Error, ErrorKind, Result, one_line};
+use hyper_common::error::Result;
 use hyper_common::output::OutputFormat;
-use hyper_common::provider::TemplateKind;
+use hyper_common::provider::{Provider, TemplateKind};
 use hyper_common::tool::Context;
+use hyper_common::tool::contexts::Platforms;
 use hyper_common::tool::machines::Reference;
 
 use crate::record::{TemplateRow, facts};
-use crate::run::open;
+use crate::run::{open, templates};
 
 /// Prints the templates of some contexts. One that cannot be read is a warning where others can.
 ///
 /// # Errors
-/// The failure of the only context; `Partial` where some could be read.
-pub async fn list(contexts: Vec<String>, kinds: &[TemplateKind], cx: &mut Context) -> Result<()> {
-    let (mut rows, mut failures) = (Vec::new(), Vec::new());
-    let total = contexts.len();
-    for context in contexts {
-        let found = async {
-            let provider = open(&context, cx)?;
-            provider.templates()?.all_templates(kinds).await
-        };
-        match cx.cancel.unless_cancelled(found).await {
-            Ok(found) => rows.extend(
-                found
-                    .into_iter()
-                    .map(|template| TemplateRow { context: context.clone(), template }),
-            ),
-            Err(error) => failures.push(error.with_subject(context)),
-        }
-    }
-    cx.cancel.check()?;
-    // A list that could not be had must not look like an empty one.
-    if failures.len() < total {
-        cx.printer.all(&rows)?;
-    }
-    if rows.is_empty() && failures.is_empty() {
+/// As [`Context::gather`].
+pub async fn list(platforms: &Platforms, kinds: &[TemplateKind], cx: &mut Context) -> Result<()> {
+    let read = async |name: &str, provider: &dyn Provider| {
+        let all = templates(provider)?.all_templates(kinds).await?.into_iter();
+        let rows = all.map(|template| TemplateRow { context: name.to_owned(), template });
+        Ok(rows.collect::<Vec<_>>())
+    };
+    let gathered = cx.gather(platforms, read).await?;
+    if gathered.found.is_empty() {
         cx.remarks.say("there is no template here");
     }
-    if total > 1 {
-        for error in &failures {
-            cx.remarks.warn(&one_line(error));
-        }
-    }
-    match (failures.len(), failures.pop()) {
-        (_, None) => Ok(()),
-        (1, Some(error)) if total == 1 => Err(error),
-        (failed, Some(error)) => {
-            let kind = if failed == total { error.kind() } else { ErrorKind::Partial };
-            Err(Error::new(kind, format!("{failed} of {total} contexts could not be read")))
-        }
-    }
+    cx.printer.all(&gathered.found)?;
+    gathered.end(cx)
 }
 
 /// Prints all about some templates.
