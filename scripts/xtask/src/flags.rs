@@ -116,17 +116,21 @@ impl Tests {
     fn of(path: PathBuf, folder: &Path) -> Result<Self> {
         let run = |arguments: &[&str]| {
             let output = Command::new(&path).args(arguments).current_dir(folder).output();
-            io(output, "run the tests", &path).map(|output| output.stdout)
+            let output = io(output, "run the tests", &path)?;
+            Ok::<_, Error>(String::from_utf8_lossy(&output.stdout).into_owned())
         };
-        let listed = |text: &[u8], end: &str| -> Vec<String> {
-            let text = String::from_utf8_lossy(text);
+        let listed = |text: &str, end: &str| -> Vec<String> {
             let names = text.lines().filter_map(|line| line.strip_suffix(end));
             names.map(|name| name.trim_start_matches("test ").to_owned()).collect()
         };
         let names = listed(&run(&["flag_", "--list"])?, ": test");
         let mut failing = Vec::new();
         if !names.is_empty() {
-            failing = listed(&run(&["flag_"])?, " ... FAILED");
+            let said = run(&["flag_"])?;
+            failing = listed(&said, " ... FAILED");
+            if !failing.is_empty() {
+                say(&said);
+            }
         }
         Ok(Self { path, folder: folder.to_owned(), names, failing })
     }

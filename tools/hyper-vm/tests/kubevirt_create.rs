@@ -333,27 +333,28 @@ fn flag_gpu_and_flag_host_device() {
         lab.refused(&[&["web01", "--gpu", "sim.example/none"], &IMAGE[..]].concat());
     assert_eq!(status, 7, "{words}");
     assert!(words.contains("no node of the cluster offers sim.example/none"), "{words}");
-    let path = "/api/v1/nodes/node02/status";
-    let mut node: Value = lab.cluster.get(&lab.space, "node", "node02");
-    for field in ["capacity", "allocatable"] {
-        node["status"][field]["sim.example/T4"] = "2".into();
-        node["status"][field]["sim.example/stick"] = "1".into();
-    }
-    let put = ["replace", "--raw", path, "-f", "-"];
-    let done = lab.cluster.try_kubectl(&put, Some(&node.to_string()));
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let two = ["--gpu", "sim.example/T4", "--gpu", "sim.example/T4"];
-    let device = ["--host-device", "sim.example/stick", "--start", "--wait"];
+    // Names of this test's own: other tests place machines on these nodes, too.
+    let (card, usb) =
+        (format!("sim.example/T4-{}", lab.space), format!("sim.example/{}", lab.space));
+    cluster::wait_for("the node to offer them", || {
+        let mut node: Value = lab.cluster.get(&lab.space, "node", "node02");
+        for field in ["capacity", "allocatable"] {
+            node["status"][field][&card] = "2".into();
+            node["status"][field][&usb] = "1".into();
+        }
+        let put = ["replace", "--raw", "/api/v1/nodes/node02/status", "-f", "-"];
+        lab.cluster.try_kubectl(&put, Some(&node.to_string())).status.success()
+    });
+    let two = ["--gpu", &card, "--gpu", &card];
+    let device = ["--host-device", &usb, "--start", "--wait"];
     lab.create(&[&["web01"], &two[..], &device, &IMAGE].concat());
     let devices = &lab.spec("web01")["domain"]["devices"];
-    let gpus = json!([
-        { "deviceName": "sim.example/T4", "name": "gpu0" },
-        { "deviceName": "sim.example/T4", "name": "gpu1" },
-    ]);
+    let gpus =
+        json!([{ "deviceName": card, "name": "gpu0" }, { "deviceName": card, "name": "gpu1" }]);
     assert_eq!(devices["gpus"], gpus);
-    assert_eq!(devices["hostDevices"][0]["deviceName"], "sim.example/stick");
+    assert_eq!(devices["hostDevices"][0]["deviceName"], usb);
     assert_eq!(lab.instance("web01")["status"]["nodeName"], "node02", "where they are");
-    let three = [&["web02"], &two[..], &["--gpu", "sim.example/T4"], &IMAGE].concat();
+    let three = [&["web02"], &two[..], &["--gpu", &card], &IMAGE].concat();
     let (status, words) = lab.refused(&three);
     assert_eq!(status, 7, "{words}");
     let stick = ["web03", "--host-device", "sim.example/none"];

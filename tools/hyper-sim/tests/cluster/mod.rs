@@ -1,27 +1,38 @@
 //! A simulated KubeVirt in front of a real API server, and kubectl to hold hyper against.
 //!
-//! Starting one takes seconds, so the tests of a program share it: each takes a namespace of its
-//! own. Other crates include this file by its path.
+//! Starting one takes seconds, so tests share it: each takes a namespace of its own. Other crates
+//! include this file by its path. `HYPER_TEST_CLUSTER` names a file with what a running one has
+//! printed, for all programs of tests to share; without it each starts its own.
 
 #![allow(dead_code, reason = "each test file uses what it needs of it")]
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, mpsc};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-/// A cluster; it ends with the process, however that ends.
+/// How shared ones are started, here and by scripts/test.
+const SHARED: [&str; 3] = ["--pace", "50ms", "--metrics"];
+
+/// A cluster; one that was started here ends with the process, however that ends.
 pub struct Cluster {
     /// What the simulator printed: how to reach it.
     pub access: Value,
     /// What it said so far.
     pub said: Arc<Mutex<String>>,
-    pid: u32,
     spaces: AtomicU32,
+    /// None where it runs already.
+    own: Option<Own>,
+}
+
+/// A simulator that was started here.
+struct Own {
+    pid: u32,
     /// The simulator ends when this does.
     _input: ChildStdin,
 }
@@ -29,7 +40,8 @@ pub struct Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         // It may have ended before. One that is shared ends with the process.
-        let line = format!("kill -TERM {}", self.pid);
+        let Some(own) = &self.own else { return };
+        let line = format!("kill -TERM {}", own.pid);
         let _ = Command::new("sh").args(["-c", &line]).stderr(Stdio::null()).status();
         let end = Instant::now() + Duration::from_secs(30);
         while PathBuf::from(self.at("folder")).exists() && Instant::now() < end {
@@ -87,10 +99,21 @@ fn under(command: &mut Command, args: &[&str]) {
 }
 
 impl Cluster {
-    /// The cluster that all tests of this process share.
+    /// The cluster that all tests of this process share, or all programs of tests.
     pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<Cluster> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start(&["--pace", "50ms"]))
+        static ONE: OnceLock<Cluster> = OnceLock::new();
+        ONE.get_or_init(|| match std::env::var_os("HYPER_TEST_CLUSTER") {
+            // The simulator's own tests are about one that takes part in them.
+            Some(file) if env!("CARGO_PKG_NAME") != "hyper-sim" => Self::running(&file),
+            _ => Self::start(&SHARED),
+        })
+    }
+
+    /// A cluster that runs already.
+    fn running(file: &OsStr) -> Self {
+        let line = std::fs::read(file).expect("read the file of HYPER_TEST_CLUSTER");
+        let access = serde_json::from_slice(&line).expect("what the simulator printed");
+        Self { access, said: Arc::default(), spaces: AtomicU32::new(0), own: None }
     }
 
     /// A cluster of a test's own, which ends with it.
@@ -128,7 +151,8 @@ impl Cluster {
         let (line, pid, input) = started.recv().unwrap();
         let access = serde_json::from_str(&line);
         let access = access.unwrap_or_else(|_| panic!("{line:?} {}", said.lock().unwrap()));
-        Self { access, said, pid, spaces: AtomicU32::new(0), _input: input }
+        let own = Some(Own { pid, _input: input });
+        Self { access, said, spaces: AtomicU32::new(0), own }
     }
 
     /// A text of what the simulator printed.
@@ -141,23 +165,30 @@ impl Cluster {
         self.at("kubeconfig")
     }
 
-    /// Sends a signal to the simulator.
+    /// Sends a signal to a simulator of the test's own.
     pub fn signal(&self, name: &str) {
+        let own = self.own.as_ref().expect("other tests use this cluster");
         // The shell's own: Debian's base has no other.
-        let line = format!("kill -{name} {}", self.pid);
+        let line = format!("kill -{name} {}", own.pid);
         assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
     }
 
-    /// Kills one of the servers under it, `etcd` or `kube-apiserver`; it is started again.
+    /// Kills one of the servers under a cluster of the test's own, `etcd` or `kube-apiserver`; it
+    /// is started again.
     pub fn kill(&self, server: &str) {
+        assert!(self.own.is_some(), "other tests use this cluster");
         let number = std::fs::read_to_string(format!("{}/{server}.pid", self.at("folder")));
         let line = format!("kill -KILL {}", number.unwrap());
         assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
     }
 
-    /// A namespace that no other test has.
+    /// A namespace that no other test has; its name is part of no other's.
     pub fn namespace(&self) -> String {
-        let name = format!("test-{}", self.spaces.fetch_add(1, Ordering::Relaxed));
+        // Numbers of processes come again while the cluster runs.
+        static SINCE: LazyLock<u128> =
+            LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros());
+        let number = self.spaces.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test-{:x}-{:x}-{number:03}", *SINCE, std::process::id());
         self.kubectl(&["create", "namespace", &name]);
         name
     }
