@@ -142,9 +142,8 @@ find("paste").onclick = async () => {
   find("text").value = await navigator.clipboard?.readText().catch(() => "") ?? "";
   dialog.showModal();
 };
-dialog.onclose = () => {
-  if (dialog.returnValue === "send") screen?.clipboardPasteFrom(find("text").value);
-  dialog.returnValue = "";
+dialog.onsubmit = ({ submitter }) => {
+  if (submitter === find("send")) screen?.clipboardPasteFrom(find("text").value);
 };
 
 connectScreen();

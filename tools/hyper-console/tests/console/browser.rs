@@ -1,5 +1,6 @@
-//! The page for browsers, as Python's HTTP and WebSocket libraries see it.
+//! The page for browsers, as Python's HTTP and WebSocket libraries see it, and in a browser.
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::Command;
 
@@ -50,4 +51,24 @@ fn a_page_shares_the_screen_where_asked() {
     let lab = Lab::new();
     let (_serving, url) = lab.viewer(&["--browser", "--share", "--novnc", &novnc(&lab)]);
     visit(&lab, &url);
+}
+
+#[test]
+fn in_a_browser_the_screen_and_the_serial_line_can_be_used() {
+    let lab = Lab::new();
+    let (serving, url) = lab.viewer(&["--browser", "--novnc", &novnc(&lab)]);
+    let python = program("HYPER_TB_PYTHON", "python3").display().to_string();
+    let browser = program("HYPER_TB_BROWSER", "chromium").display().to_string();
+    let folder = lab.at("profile").display().to_string();
+    let args = ["-c", include_str!("visitor.py"), &browser, &folder, &url];
+    let mut visitor = lab.command(&python, &args).spawn().unwrap();
+    let mut lines = BufReader::new(visitor.stdout.take().unwrap()).lines();
+    let mut said = || lines.next().and_then(Result::ok);
+    let seen = said();
+    drop(serving);
+    let done = said();
+    let mut words = String::new();
+    visitor.stderr.take().unwrap().read_to_string(&mut words).unwrap();
+    assert_eq!((seen.as_deref(), done.as_deref()), (Some("seen"), Some("done")), "{words}");
+    assert!(visitor.wait().unwrap().success(), "{words}");
 }
