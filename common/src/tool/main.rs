@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use clap::error::ErrorKind as ClapError;
 use clap::{ArgMatches, FromArgMatches};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::arguments::{Parsed, leaf, mistake, parse};
 use super::context::Context;
-use super::remarks::Remarks;
+use super::remarks::{Remarks, Warnings};
 use super::report::{ErrorForm, report};
 use super::{Tool, complete, signals, surroundings};
 use crate::cancel::{Cancel, Reason};
@@ -127,10 +131,11 @@ fn run<T: Tool>(matches: &ArgMatches, config: Config, shared: Shared) -> Result<
     result
 }
 
-/// The log of what happens inside, for `-v`; without it nothing is set up.
+/// The log of what happens inside, for `-v`; without it only hyper's own warnings are heard, as the
+/// remarks that they are.
 fn log(verbose: u8, remarks: &Remarks) {
     let level = match verbose {
-        0 => return,
+        0 => return warnings(remarks.clone()),
         1 => tracing::Level::INFO,
         2 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
@@ -143,6 +148,12 @@ fn log(verbose: u8, remarks: &Remarks) {
         .with_ansi(false)
         .with_target(false)
         .try_init();
+}
+
+fn warnings(remarks: Remarks) {
+    let own =
+        filter_fn(|of| *of.level() == tracing::Level::WARN && of.target().starts_with("hyper_"));
+    let _ = tracing_subscriber::registry().with(Warnings(remarks).with_filter(own)).try_init();
 }
 
 /// Prints what could stand at the place of the last word.

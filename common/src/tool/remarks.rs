@@ -3,6 +3,9 @@
 use std::io::Write;
 use std::sync::{Arc, OnceLock};
 
+use tracing::field::{Field, Visit};
+use tracing_subscriber::{Layer, layer};
+
 use crate::output::printable;
 use crate::progress::Reporter;
 
@@ -72,6 +75,29 @@ impl Write for Log {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+/// Warns of what the log calls a warning.
+#[derive(Debug)]
+pub(super) struct Warnings(pub Remarks);
+
+impl<S: tracing::Subscriber> Layer<S> for Warnings {
+    fn on_event(&self, event: &tracing::Event<'_>, _: layer::Context<'_, S>) {
+        let mut text = Message(String::new());
+        event.record(&mut text);
+        self.0.warn(&text.0);
+    }
+}
+
+/// The words of an event.
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
     }
 }
 

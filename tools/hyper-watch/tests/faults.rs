@@ -15,10 +15,15 @@ use serde_json::{Value, json};
 use watching::{Replay, Watching};
 
 fn watch(kubeconfig: &Path, args: &[&str]) -> Watching {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-watch"));
+    Watching::start(command(Path::new(env!("CARGO_BIN_EXE_hyper-watch")), kubeconfig, args))
+}
+
+/// A program of this repository on a cluster.
+fn command(program: &Path, kubeconfig: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(args).env_clear().env("HOME", kubeconfig.parent().unwrap());
     command.env("KUBECONFIG", kubeconfig).env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
-    Watching::start(command)
+    command
 }
 
 /// Takes records in until a machine's label is so; answers all values that were told.
@@ -83,6 +88,48 @@ fn a_server_that_is_busy_is_waited_for_in_list_and_watch() {
         let all: Vec<_> = rules.iter().map(|rule| scope.spawn(|| one(rule))).collect();
         all.into_iter().for_each(|one| one.join().unwrap());
     });
+}
+
+#[test]
+fn a_kind_that_the_server_does_not_know_for_a_moment_is_asked_for_again() {
+    let cluster = Cluster::shared();
+    let config = Path::new(cluster.kubeconfig());
+    let folder = tempfile::tempdir().unwrap();
+    let said = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let start = |program: &str, space: &str, flags: &[&str]| {
+        let built = Path::new(env!("CARGO_BIN_EXE_hyper-watch")).with_file_name(program);
+        let args = [&["-c", "hyper-sim", "-n", space, "-q"], flags].concat();
+        let mut command = command(&built, config, &args);
+        command.stderr(std::fs::File::create(folder.path().join(program)).unwrap());
+        command
+    };
+    let space = cluster.namespace();
+    cluster.apply(&space, &machine("web01", "Halted"));
+    cluster.machine_is(&space, "web01", "Stopped");
+    cluster.fault(&format!("op=watch,max=3,status=404,object={space}/virtualmachines"));
+    let mut watch = Watching::start(start("hyper-watch", &space, &[]));
+    let mut replay = Replay::default();
+    step(cluster, &space, "web01", "1");
+    assert_eq!(until(&mut replay, &mut watch, "web01", "1"), ["1"]);
+    assert_eq!(replay.relists, 0);
+    let warning = "hyper-watch: warning: the API server has no virtualmachines (kubevirt.io/v1)";
+    let words = said("hyper-watch");
+    assert!(words.starts_with(warning) && words.lines().count() == 1, "{words}");
+    // Events are a kind like others.
+    cluster.fault(&format!("op=watch,max=3,status=404,object={space}/events"));
+    let mut events = Watching::endless(start("hyper-events", &space, &["--follow"]));
+    let event = json!({"apiVersion": "v1", "kind": "Event",
+        "metadata": {"name": "e1", "namespace": space},
+        "involvedObject": {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine",
+            "name": "web01", "namespace": space},
+        "reason": "Told", "message": "once", "type": "Normal"});
+    wait_for("the follower to be refused", || said("hyper-events").contains("has no events (v1)"));
+    cluster.apply(&space, &event);
+    while events.record()["message"] != "once" {}
+    // A kind that was never there is not waited for.
+    let other = cluster.namespace();
+    cluster.fault(&format!("op=list,max=1,status=404,object={other}/virtualmachines"));
+    assert_eq!(Watching::start(start("hyper-watch", &other, &[])).end(), Some(5));
 }
 
 /// Tells etcd to forget what was before a version; its own gateway speaks JSON.

@@ -123,6 +123,12 @@ fn a_server_that_restarts_and_forgets_loses_and_doubles_nothing() {
     assert!(relists > 0, "the list that was made again is told");
     cluster.apply(&machine(&namespace, "last", 2, 2, "Stopped"));
     watch.expect("ADDED", "last", "Stopped");
+    // A kind that is gone for good ends it, after a while in which it could have come back.
+    cluster.kubectl(&["delete", "crd", "virtualmachines.kubevirt.io"]);
+    for _ in 0..4 {
+        assert_eq!(watch.next().0, "DELETED");
+    }
+    assert_eq!(watch.end(), Some(5));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! Machines as they change: two watches, of machines and of their running instances, put together.
+//! Of each object only what its record needs is kept, for there may be tens of thousands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,20 +11,18 @@ use futures::{StreamExt, TryStreamExt};
 use super::Kubevirt;
 use super::discovery::KUBEVIRT;
 use super::inventory::{INSTANCES, Kinds, MACHINES, namespace, one_name, selector};
-use super::record::{Known, id};
+use super::record::{Known, Running, id};
 use super::watch::{Step, Watched, watch};
 use super::wire::{Instance, Meta, VirtualMachine};
 use crate::error::Result;
 use crate::provider::facets::feed::{Change, Feed};
-use crate::vm::{ObjectKind, Vm, VmFilter, VmObject};
+use crate::vm::{ObjectKind, Vm, VmFilter, VmId, VmObject};
 
-/// Namespace and name.
-type Key = (String, String);
-
-/// A step of either watch.
+/// A step of either watch: a machine's record as if it did not run, and what a running instance
+/// adds to it.
 enum Either {
-    Machine(Step<Box<VirtualMachine>>),
-    Instance(Step<Box<Instance>>),
+    Machine(Step<Box<Vm>>),
+    Instance(Step<(VmId, Box<Running>)>),
 }
 
 #[async_trait]
@@ -43,30 +42,29 @@ impl Feed for Kubevirt {
                 query: one_name(&filter).unwrap_or_default(),
             };
             let mut steps = futures::stream::select(
-                watch(client.clone(), machines).map_ok(Either::Machine),
-                watch(client.clone(), instances).map_ok(Either::Instance),
+                watch(client.clone(), machines).map_ok(Found::Machine),
+                watch(client.clone(), instances).map_ok(Found::Instance),
             );
             let mut seen = Seen::default();
             let mut kinds = Kinds::new(self);
-            while let Some(step) = steps.try_next().await? {
-                match seen.take(step) {
+            while let Some(found) = steps.try_next().await? {
+                match seen.take(self.read(found, &mut kinds).await?) {
                     Told::Nothing => {}
                     Told::All => {
                         yield Change::Reset;
-                        let keys: Vec<Key> = seen.machines.keys().cloned().collect();
-                        for key in keys {
-                            if let Some(vm) = self.joined(&seen, &key, &mut kinds).await? {
+                        for id in seen.machines.keys() {
+                            if let Some(vm) = seen.joined(id) {
                                 yield Change::Listed(Box::new(vm));
                             }
                         }
                         yield Change::Synced;
                     }
-                    Told::One(key) => {
-                        if let Some(vm) = self.joined(&seen, &key, &mut kinds).await? {
+                    Told::One(id) => {
+                        if let Some(vm) = seen.joined(&id) {
                             yield Change::Applied(Box::new(vm));
                         }
                     }
-                    Told::Gone((namespace, name)) => yield Change::Gone(id(&namespace, &name)),
+                    Told::Gone(id) => yield Change::Gone(id),
                 }
             }
         }
@@ -86,27 +84,42 @@ impl Feed for Kubevirt {
     }
 }
 
+/// A step of either watch as it comes.
+enum Found {
+    Machine(Step<Box<VirtualMachine>>),
+    Instance(Step<Box<Instance>>),
+}
+
 impl Kubevirt {
-    async fn joined(&self, seen: &Seen, key: &Key, kinds: &mut Kinds<'_>) -> Result<Option<Vm>> {
-        let Some(vm) = seen.machines.get(key) else { return Ok(None) };
-        let instance = seen.instances.get(key).map(|it| &**it);
-        let kind = match instance {
-            Some(_) => None,
-            None => kinds.of(vm).await?,
-        };
-        let known = Known { vm, instance, instancetype: kind.as_deref() };
-        Ok(Some(known.record(&self.context)))
+    /// Takes out of an object what its record needs.
+    async fn read(&self, found: Found, kinds: &mut Kinds<'_>) -> Result<Either> {
+        Ok(match found {
+            Found::Machine(step) => {
+                let kind = match step.object() {
+                    Some(vm) => kinds.of(vm).await?,
+                    None => None,
+                };
+                Either::Machine(step.map(|vm| {
+                    let known = Known { vm: &vm, instance: None, instancetype: kind.as_deref() };
+                    Box::new(known.record(&self.context))
+                }))
+            }
+            Found::Instance(step) => Either::Instance(step.map(|instance| {
+                let Meta { namespace, name, .. } = &instance.metadata;
+                (id(namespace, name), Box::new(Running::new(&instance, None)))
+            })),
+        })
     }
 }
 
 /// What both watches have told so far.
 #[derive(Default)]
 struct Seen {
-    machines: BTreeMap<Key, Box<VirtualMachine>>,
-    instances: BTreeMap<Key, Box<Instance>>,
-    /// The keys of a list that is under way; `None` where none is.
-    listing_machines: Option<BTreeSet<Key>>,
-    listing_instances: Option<BTreeSet<Key>>,
+    machines: BTreeMap<VmId, Box<Vm>>,
+    instances: BTreeMap<VmId, Box<Running>>,
+    /// What a list that is under way has named; `None` where none is.
+    listing_machines: Option<BTreeSet<VmId>>,
+    listing_instances: Option<BTreeSet<VmId>>,
     /// Whether the first list of each is complete.
     ready: (bool, bool),
 }
@@ -117,33 +130,35 @@ enum Told {
     Nothing,
     /// A list is complete.
     All,
-    One(Key),
-    Gone(Key),
-}
-
-fn key(meta: &Meta) -> Key {
-    (meta.namespace.clone(), meta.name.clone())
+    One(VmId),
+    Gone(VmId),
 }
 
 impl Seen {
+    /// The record of a machine.
+    fn joined(&self, id: &VmId) -> Option<Vm> {
+        let machine = Vm::clone(self.machines.get(id)?);
+        Some(match self.instances.get(id) {
+            Some(instance) => Running::clone(instance).of(machine),
+            None => machine,
+        })
+    }
+
     fn take(&mut self, step: Either) -> Told {
         match step {
             Either::Machine(step) => {
-                let told = apply(&mut self.machines, &mut self.listing_machines, step, |vm| {
-                    key(&vm.metadata)
-                });
+                let step = step.map(|vm| (vm.id.clone(), vm));
+                let told = apply(&mut self.machines, &mut self.listing_machines, step);
                 self.ready.0 |= matches!(told, Told::All);
                 self.unless_listing(told)
             }
             Either::Instance(step) => {
-                let told = apply(&mut self.instances, &mut self.listing_instances, step, |it| {
-                    key(&it.metadata)
-                });
+                let told = apply(&mut self.instances, &mut self.listing_instances, step);
                 self.ready.1 |= matches!(told, Told::All);
                 // An instance that comes or goes is a change of its machine.
                 let told = match told {
-                    Told::One(key) | Told::Gone(key) if self.machines.contains_key(&key) => {
-                        Told::One(key)
+                    Told::One(id) | Told::Gone(id) if self.machines.contains_key(&id) => {
+                        Told::One(id)
                     }
                     Told::One(_) | Told::Gone(_) => Told::Nothing,
                     other => other,
@@ -162,36 +177,32 @@ impl Seen {
 }
 
 fn apply<T>(
-    known: &mut BTreeMap<Key, T>,
-    listing: &mut Option<BTreeSet<Key>>,
-    step: Step<T>,
-    key: impl Fn(&T) -> Key,
+    known: &mut BTreeMap<VmId, T>,
+    listing: &mut Option<BTreeSet<VmId>>,
+    step: Step<(VmId, T)>,
 ) -> Told {
     match step {
         Step::Reset => {
             *listing = Some(BTreeSet::new());
             Told::Nothing
         }
-        Step::Listed(object) => {
-            let key = key(&object);
-            listing.get_or_insert_default().insert(key.clone());
-            known.insert(key, object);
+        Step::Listed((id, object)) => {
+            listing.get_or_insert_default().insert(id.clone());
+            known.insert(id, object);
             Told::Nothing
         }
         Step::Synced => {
             let listed = listing.take().unwrap_or_default();
-            known.retain(|key, _| listed.contains(key));
+            known.retain(|id, _| listed.contains(id));
             Told::All
         }
-        Step::Applied(object) => {
-            let key = key(&object);
-            known.insert(key.clone(), object);
-            Told::One(key)
+        Step::Applied((id, object)) => {
+            known.insert(id.clone(), object);
+            Told::One(id)
         }
-        Step::Gone(object) => {
-            let key = key(&object);
-            known.remove(&key);
-            Told::Gone(key)
+        Step::Gone((id, _)) => {
+            known.remove(&id);
+            Told::Gone(id)
         }
     }
 }
@@ -200,13 +211,14 @@ fn apply<T>(
 mod tests {
     use super::*;
 
-    fn vm(name: &str) -> Box<VirtualMachine> {
+    fn vm(name: &str) -> Box<Vm> {
         let metadata = Meta { name: name.into(), namespace: "n".into(), ..Meta::default() };
-        Box::new(VirtualMachine { metadata, ..VirtualMachine::default() })
+        let vm = VirtualMachine { metadata, ..VirtualMachine::default() };
+        Box::new(Known { vm: &vm, instance: None, instancetype: None }.record("c"))
     }
 
-    fn instance(name: &str) -> Box<Instance> {
-        Box::new(Instance { metadata: vm(name).metadata, ..Instance::default() })
+    fn instance(name: &str) -> (VmId, Box<Running>) {
+        (id("n", name), Box::new(Running::new(&Instance::default(), None)))
     }
 
     #[test]
@@ -220,11 +232,10 @@ mod tests {
         assert_eq!(seen.take(Either::Instance(Step::Reset)), Told::Nothing);
         assert_eq!(seen.take(Either::Instance(Step::Synced)), Told::All);
         assert_eq!(seen.machines.len(), 2);
-        let key = |name: &str| ("n".to_owned(), name.to_owned());
         let applied = seen.take(Either::Instance(Step::Applied(instance("a"))));
-        assert_eq!(applied, Told::One(key("a")));
+        assert_eq!(applied, Told::One(id("n", "a")));
         assert_eq!(seen.take(Either::Instance(Step::Applied(instance("x")))), Told::Nothing);
-        assert_eq!(seen.take(machine(Step::Gone(vm("b")))), Told::Gone(key("b")));
+        assert_eq!(seen.take(machine(Step::Gone(vm("b")))), Told::Gone(id("n", "b")));
     }
 
     #[test]
@@ -234,6 +245,6 @@ mod tests {
         seen.take(Either::Machine(Step::Reset));
         seen.take(Either::Machine(Step::Listed(vm("b"))));
         assert_eq!(seen.take(Either::Machine(Step::Synced)), Told::All);
-        assert!(seen.machines.keys().all(|(_, name)| name == "b"));
+        assert_eq!(seen.machines.keys().collect::<Vec<_>>(), [&id("n", "b")]);
     }
 }

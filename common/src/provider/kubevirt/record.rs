@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::wire::{Cpu, Instance, InstancetypeSpec, Resources, VirtualMachine, VmiSpec};
+use super::wire::{Condition, Cpu, Instance, InstancetypeSpec, Resources, VirtualMachine, VmiSpec};
 use super::{NAME, quantity};
 use crate::vm::{FirmwareKind, OsFamily, Vm, VmId, VmStatus};
 
@@ -32,16 +32,10 @@ pub struct Known<'k> {
 impl Known<'_> {
     /// The record in the context `context`.
     pub fn record(self, context: &str) -> Vm {
-        let Known { vm, instance, .. } = self;
-        let spec = instance.map_or(&vm.spec.template.spec, |instance| &instance.spec);
-        let guest = instance.map(|instance| &instance.status.guest_os);
-        let os_id = guest.and_then(|guest| guest.id.clone()).filter(|id| !id.is_empty());
-        let os_name = guest.and_then(|guest| guest.pretty_name.clone().or(guest.name.clone()));
-        let named = [&os_id, &os_name].into_iter().flatten().find(|word| !word.is_empty());
+        let Known { vm, instance, instancetype } = self;
+        let spec = &vm.spec.template.spec;
         let preference = vm.spec.preference.as_ref().map(|it| it.name.as_str());
-        let family = named.map(String::as_str).or(preference).map_or(OsFamily::Unknown, family);
-        let seen = instance.map_or(&[][..], |instance| &instance.status.interfaces);
-        Vm {
+        let record = Vm {
             id: id(&vm.metadata.namespace, &vm.metadata.name),
             name: vm.metadata.name.clone(),
             context: context.to_owned(),
@@ -49,52 +43,130 @@ impl Known<'_> {
             namespace: Some(vm.metadata.namespace.clone()),
             status: status(vm),
             state: Some(vm.status.printable_status.clone()).filter(|word| !word.is_empty()),
-            cpus: self.cpus(spec),
-            memory_bytes: self.memory(spec),
-            guest_os: family,
-            guest_os_id: os_id,
-            guest_os_name: os_name.filter(|name| !name.is_empty()),
+            cpus: processors(spec, instancetype),
+            memory_bytes: memory(spec, instancetype),
+            guest_os: preference.map_or(OsFamily::Unknown, family),
+            guest_os_id: None,
+            guest_os_name: None,
             firmware: firmware(spec),
-            disk_count: u32::try_from(spec.volumes.iter().filter(|it| it.is_disk()).count())
-                .unwrap_or(u32::MAX),
+            disk_count: disks(spec),
             capacity_bytes: capacity(vm),
             allocated_bytes: None,
-            macs: macs(spec, seen),
+            macs: macs(spec, &[]),
             networks: networks(spec),
-            ip_addresses: addresses(seen),
+            ip_addresses: Vec::new(),
             labels: vm.metadata.labels.clone(),
             format: None,
             path: None,
-            node: instance.and_then(|instance| instance.status.node_name.clone()),
-            guest_agent: instance.map(agent),
-            uuid: spec.domain.firmware.uuid.as_ref().map(|uuid| uuid.to_ascii_lowercase()),
+            node: None,
+            guest_agent: None,
+            uuid: uuid(spec),
             instance_uuid: Some(vm.metadata.uid.clone()).filter(|uid| !uid.is_empty()),
             created: vm.metadata.creation_timestamp,
-            updated: updated(vm, instance),
+            updated: latest(&vm.status.conditions).max(vm.metadata.creation_timestamp),
+        };
+        match instance {
+            Some(instance) => Running::new(instance, instancetype).of(record),
+            None => record,
+        }
+    }
+}
+
+/// What a running instance adds to the record of its machine, and what it knows better.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Running {
+    cpus: Option<u32>,
+    memory_bytes: Option<u64>,
+    guest_os: Option<OsFamily>,
+    guest_os_id: Option<String>,
+    guest_os_name: Option<String>,
+    firmware: FirmwareKind,
+    disk_count: u32,
+    macs: Vec<String>,
+    networks: Vec<String>,
+    ip_addresses: Vec<String>,
+    node: Option<String>,
+    guest_agent: bool,
+    uuid: Option<String>,
+    updated: Option<jiff::Timestamp>,
+}
+
+impl Running {
+    /// What an instance says. It tells its own size, so that the instancetype is seldom needed.
+    pub fn new(instance: &Instance, instancetype: Option<&InstancetypeSpec>) -> Self {
+        let Instance { spec, status, .. } = instance;
+        let guest = &status.guest_os;
+        let there = |word: &String| !word.is_empty();
+        let os_id = guest.id.clone().filter(there);
+        let os_name = guest.pretty_name.clone().or(guest.name.clone()).filter(there);
+        Self {
+            cpus: processors(spec, instancetype),
+            memory_bytes: memory(spec, instancetype),
+            guest_os: os_id.as_deref().or(os_name.as_deref()).map(family),
+            guest_os_id: os_id,
+            guest_os_name: os_name,
+            firmware: firmware(spec),
+            disk_count: disks(spec),
+            macs: macs(spec, &status.interfaces),
+            networks: networks(spec),
+            ip_addresses: addresses(&status.interfaces),
+            node: status.node_name.clone(),
+            guest_agent: agent(instance),
+            uuid: uuid(spec),
+            updated: latest(&status.conditions),
         }
     }
 
-    fn cpus(self, spec: &VmiSpec) -> Option<u32> {
-        if let Some(cpu) = &spec.domain.cpu
-            && let Some(count) = cpus(cpu)
-        {
-            return Some(count);
+    /// The record of a machine that runs so.
+    pub fn of(self, machine: Vm) -> Vm {
+        Vm {
+            cpus: self.cpus,
+            memory_bytes: self.memory_bytes,
+            guest_os: self.guest_os.unwrap_or(machine.guest_os),
+            guest_os_id: self.guest_os_id,
+            guest_os_name: self.guest_os_name,
+            firmware: self.firmware,
+            disk_count: self.disk_count,
+            macs: self.macs,
+            networks: self.networks,
+            ip_addresses: self.ip_addresses,
+            node: self.node,
+            guest_agent: Some(self.guest_agent),
+            uuid: self.uuid,
+            updated: self.updated.max(machine.updated),
+            ..machine
         }
-        if let Some(kind) = self.instancetype.filter(|kind| kind.cpu.guest > 0) {
-            return Some(kind.cpu.guest);
-        }
-        let count = resource(&spec.domain.resources, "cpu")?;
-        u32::try_from(count).ok().filter(|count| *count > 0)
     }
+}
 
-    fn memory(self, spec: &VmiSpec) -> Option<u64> {
-        let own = spec.domain.memory.as_ref().and_then(|memory| memory.guest.as_deref());
-        let kind = self.instancetype.and_then(|kind| kind.memory.guest.as_deref());
-        match own.or(kind) {
-            Some(text) => quantity::whole(text),
-            None => resource(&spec.domain.resources, "memory"),
-        }
+fn processors(spec: &VmiSpec, kind: Option<&InstancetypeSpec>) -> Option<u32> {
+    if let Some(cpu) = &spec.domain.cpu
+        && let Some(count) = cpus(cpu)
+    {
+        return Some(count);
     }
+    if let Some(kind) = kind.filter(|kind| kind.cpu.guest > 0) {
+        return Some(kind.cpu.guest);
+    }
+    let count = resource(&spec.domain.resources, "cpu")?;
+    u32::try_from(count).ok().filter(|count| *count > 0)
+}
+
+fn memory(spec: &VmiSpec, kind: Option<&InstancetypeSpec>) -> Option<u64> {
+    let own = spec.domain.memory.as_ref().and_then(|memory| memory.guest.as_deref());
+    let kind = kind.and_then(|kind| kind.memory.guest.as_deref());
+    match own.or(kind) {
+        Some(text) => quantity::whole(text),
+        None => resource(&spec.domain.resources, "memory"),
+    }
+}
+
+fn disks(spec: &VmiSpec) -> u32 {
+    u32::try_from(spec.volumes.iter().filter(|it| it.is_disk()).count()).unwrap_or(u32::MAX)
+}
+
+fn uuid(spec: &VmiSpec) -> Option<String> {
+    spec.domain.firmware.uuid.as_ref().map(|uuid| uuid.to_ascii_lowercase())
 }
 
 /// Sockets, cores and threads of which any is given, multiplied.
@@ -222,14 +294,9 @@ fn agent(instance: &Instance) -> bool {
     conditions.iter().any(|it| it.kind == "AgentConnected" && it.status == "True")
 }
 
-/// The latest moment at which a condition of the machine or its instance changed.
-fn updated(vm: &VirtualMachine, instance: Option<&Instance>) -> Option<jiff::Timestamp> {
-    let conditions = vm.status.conditions.iter();
-    let conditions = conditions.chain(instance.into_iter().flat_map(|it| &it.status.conditions));
-    conditions
-        .filter_map(|condition| condition.last_transition_time)
-        .chain(vm.metadata.creation_timestamp)
-        .max()
+/// The latest moment at which a condition changed.
+fn latest(conditions: &[Condition]) -> Option<jiff::Timestamp> {
+    conditions.iter().filter_map(|condition| condition.last_transition_time).max()
 }
 
 #[cfg(test)]

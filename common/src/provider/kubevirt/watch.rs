@@ -31,6 +31,10 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 /// How often in a row credentials may be refused: they may be renewed meanwhile.
 const REFUSALS: u32 = 6;
 
+/// How often in a row a kind that was there may be unknown, a quarter of a minute with the waits
+/// between: servers say so for a moment after their start (kubernetes/kubernetes#71218, #115241).
+const ABSENCES: u32 = 6;
+
 /// The longest line of a watch. etcd takes no object above 1.5 MiB.
 const LONGEST: usize = 16 << 20;
 
@@ -47,6 +51,27 @@ pub enum Step<T> {
     Applied(T),
     /// An object is gone, as it last was.
     Gone(T),
+}
+
+impl<T> Step<T> {
+    /// The object that it is about.
+    pub fn object(&self) -> Option<&T> {
+        match self {
+            Self::Reset | Self::Synced => None,
+            Self::Listed(object) | Self::Applied(object) | Self::Gone(object) => Some(object),
+        }
+    }
+
+    /// The same step with what is made of its object.
+    pub fn map<U>(self, read: impl FnOnce(T) -> U) -> Step<U> {
+        match self {
+            Self::Reset => Step::Reset,
+            Self::Listed(object) => Step::Listed(read(object)),
+            Self::Synced => Step::Synced,
+            Self::Applied(object) => Step::Applied(read(object)),
+            Self::Gone(object) => Step::Gone(read(object)),
+        }
+    }
 }
 
 /// A line of a watch.
@@ -129,7 +154,7 @@ where
                         continue;
                     }
                     Err(error) => {
-                        patience.bear(error, listed).await?;
+                        patience.bear(error, listed, what.resource).await?;
                         continue;
                     }
                 };
@@ -155,7 +180,7 @@ where
                     Ok(lines) => lines,
                     Err(error) if is_forgotten(&error) => break,
                     Err(error) => {
-                        patience.bear(error, listed).await?;
+                        patience.bear(error, listed, what.resource).await?;
                         continue;
                     }
                 };
@@ -178,7 +203,7 @@ where
                 match end {
                     End::Forgotten => break,
                     End::Broken(None) => {}
-                    End::Broken(Some(error)) => patience.bear(error, true).await?,
+                    End::Broken(Some(error)) => patience.bear(error, true, what.resource).await?,
                 }
             }
         }
@@ -229,20 +254,37 @@ fn is_forgotten(error: &Error) -> bool {
 struct Patience {
     failures: u32,
     refusals: u32,
+    absences: u32,
 }
 
 impl Patience {
     /// Waits before another try.
-    async fn bear(&mut self, error: Error, listed: bool) -> Result<()> {
+    async fn bear(&mut self, error: Error, listed: bool, kind: Resource) -> Result<()> {
         match error.kind() {
             ErrorKind::Unavailable if listed => {}
             ErrorKind::Auth if listed && self.refusals < REFUSALS => self.refusals += 1,
+            ErrorKind::NotFound if listed => self.miss(&error, kind)?,
             _ => return Err(error),
         }
         tracing::info!("{error}; taking the watch up again");
         let wait = WAITS.0.saturating_mul(1 << self.failures.min(10)).min(WAITS.1);
         self.failures += 1;
         tokio::time::sleep(error.retry_after().unwrap_or(wait).max(wait)).await;
+        Ok(())
+    }
+
+    /// Takes in that the server does not know a kind that it had.
+    fn miss(&mut self, error: &Error, kind: Resource) -> Result<()> {
+        let what = format!("the API server has no {} ({})", kind.plural, kind.api_version());
+        if self.absences == ABSENCES {
+            return Err(Error::not_found(format!("{what} any more"))
+                .with_source(error.message().to_owned())
+                .with_hint("`kubectl api-resources` shows what it has"));
+        }
+        if self.absences == 0 {
+            tracing::warn!("{what} at the moment; asked again for a while");
+        }
+        self.absences += 1;
         Ok(())
     }
 }

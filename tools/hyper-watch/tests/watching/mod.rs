@@ -90,6 +90,11 @@ impl Watching {
         self.child.wait().unwrap().code()
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal to it.
     pub fn signal(&self, signal: &str) {
         let line = format!("kill -{signal} {}", self.child.id());
