@@ -22,7 +22,7 @@ forget_settings() {
 	local name
 	for name in $(compgen -e HYPER_ || true); do
 		case $name in
-		HYPER_TESTBED* | HYPER_E2E_*) ;;
+		HYPER_TESTBED* | HYPER_E2E_* | HYPER_TB_KUBE_1_36 | HYPER_TB_KUBEVIRT_CRDS) ;;
 		*) unset "$name" ;;
 		esac
 	done
