@@ -118,7 +118,7 @@ _hyper__sim() {
             return 0
             ;;
         hyper__subcmd__sim__subcmd__vsphere)
-            opts="-o -q -v -h --listen --plain --esx --user --password --vm --vms --running --efi --serial --thick --odd --events --alarm --session-timeout --lease-timeout --page-size --no-manifest --nfc-host --nfc-streams --fault --output --quiet --verbose --help"
+            opts="-o -q -v -h --listen --plain --esx --user --password --vm --vms --running --efi --serial --thick --odd --events --event-rate --alarm --session-timeout --lease-timeout --page-size --no-manifest --nfc-host --nfc-streams --fault --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -161,6 +161,10 @@ _hyper__sim() {
                     return 0
                     ;;
                 --events)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --event-rate)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -2643,7 +2643,7 @@ _hyper() {
             return 0
             ;;
         hyper__subcmd__sim__subcmd__vsphere)
-            opts="-o -q -v -h --listen --plain --esx --user --password --vm --vms --running --efi --serial --thick --odd --events --alarm --session-timeout --lease-timeout --page-size --no-manifest --nfc-host --nfc-streams --fault --output --quiet --verbose --help"
+            opts="-o -q -v -h --listen --plain --esx --user --password --vm --vms --running --efi --serial --thick --odd --events --event-rate --alarm --session-timeout --lease-timeout --page-size --no-manifest --nfc-host --nfc-streams --fault --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2686,6 +2686,10 @@ _hyper() {
                     return 0
                     ;;
                 --events)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --event-rate)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -717,6 +717,7 @@ complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcomm
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l serial -d 'Give this machine a serial line that is a port of this host' -r
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l odd -d 'Make the disks of a machine independent, rdm, shared or encrypted' -r
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l events -d 'Have so many events in the history' -r
+complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l event-rate -d 'Add so many events to it at once, each second' -r
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l alarm -d 'Have an alarm triggered on this machine: red or yellow, noted by USER' -r
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l session-timeout -d 'End a login that was not used for so long' -r
 complete -c hyper -n "__fish_hyper_using_subcommand sim; and __fish_seen_subcommand_from vsphere" -l lease-timeout -d 'End a lease that made no progress for so long' -r

@@ -461,3 +461,26 @@ fn a_long_history_is_read_in_parts_and_outlives_a_login() {
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((&on["message"], &on["severity"]), (&shown["Message"], &shown["Category"]));
 }
+
+#[test]
+fn more_than_a_thousand_events_a_second_come_whole_and_each_once() {
+    // The more that come at once, the more parts of the history the last event must be looked for
+    // in, and the more of it a new login has to make up for.
+    let sim = Sim::start(&["--event-rate", "1500"]);
+    let user = User::new(sim.variables.clone());
+    let mut follow = user.follow(&["--follow"]);
+    let key = |row: &Value| -> i64 { row["event_id"].as_str().unwrap().parse().unwrap() };
+    let mut last = key(&follow.next());
+    for count in 1..=9000 {
+        if count == 2000 || count == 5500 {
+            assert_eq!(sim.end_logins(), 1);
+        }
+        let row = follow.next();
+        assert_eq!((&row["gap"], key(&row)), (&Value::Null, last + 1), "{row} behind {last}");
+        last += 1;
+    }
+    assert_eq!(follow.stop(), 130);
+    let listed = user.run(&["--since", "1h", "-o", "ndjson"]).lines();
+    let listed: Vec<_> = listed.iter().map(key).collect();
+    assert!(listed.len() > 9000 && listed.iter().copied().eq(1..=listed.len() as i64));
+}

@@ -2,15 +2,19 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../../hyper-vm/tests/simulator/mod.rs"]
+mod simulator;
 #[path = "../../hyper-vm/tests/vcsim/mod.rs"]
 mod vcsim;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use self::simulator::Sim;
 use self::vcsim::{Done, Vcsim, run};
 
 /// A vCenter and a user of it.
@@ -37,19 +41,24 @@ impl Lab {
 
     /// The same for more than a pipe holds.
     fn much(&self, args: &[&str]) -> Vec<Value> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-metrics"));
-        command.args(args).args(["-o", "ndjson", "--timeout", "60s"]);
-        command.env_clear().env("HOME", self.home.path()).envs(self.server.variables());
-        let flag = std::env::var_os("HYPER_NEUTRALISE");
-        command.envs(flag.map(|flag| ("HYPER_NEUTRALISE", flag)));
-        let done = Done::from(command.stdin(Stdio::null()).output().unwrap());
-        assert_eq!(done.status, 0, "{args:?}: {}", done.err);
-        done.lines()
+        much(self.home.path(), &self.server.variables(), args)
     }
 
     fn govc(&self, args: &[&str]) -> String {
         self.server.govc(self.home.path(), args)
     }
+}
+
+/// The records of a run that must succeed, however many.
+fn much(home: &Path, variables: &[(&str, String)], args: &[&str]) -> Vec<Value> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-metrics"));
+    command.args(args).args(["-o", "ndjson", "--timeout", "60s"]);
+    command.env_clear().env("HOME", home).envs(variables.iter().map(|(name, it)| (name, it)));
+    let flag = std::env::var_os("HYPER_NEUTRALISE");
+    command.envs(flag.map(|flag| ("HYPER_NEUTRALISE", flag)));
+    let done = Done::from(command.stdin(Stdio::null()).output().unwrap());
+    assert_eq!(done.status, 0, "{args:?}: {}", done.err);
+    done.lines()
 }
 
 /// The counters that a record is made of, in the order in which hyper asks for them.
@@ -255,6 +264,59 @@ fn flag_start_and_flag_end_and_flag_interval_ask_for_the_past() {
     let backwards = [hour[0], hour[3], hour[2], hour[1]];
     assert_eq!(lab.run(&[&["vm"], &backwards[..]].concat()).status, 2);
     assert_eq!(lab.run(&["vm", "--interval", "5m"]).status, 2);
+}
+
+/// What a vCenter's rollups say, by the interval that govc names.
+fn rolled_up(sim: &Sim, path: &str, interval: &str) -> Value {
+    let asked = ["metric.sample", "-json", "-instance", "", "-n", "60", "-i", interval, path];
+    let counters = [COUNTERS[0], COUNTERS[3], COUNTERS[7]];
+    serde_json::from_str(&sim.govc(&[&asked[..], &counters].concat())).unwrap()
+}
+
+#[test]
+fn the_past_comes_from_the_rollup_that_fits_and_is_what_govc_says() {
+    let sim = Sim::start(&["--running", "web01"]);
+    let home = tempfile::tempdir().unwrap();
+    let rows = |args: &[&str]| much(home.path(), &sim.variables, args);
+    for (start, interval, rollup, period) in [
+        ("23h ago", None, "Past day, 300 s", "300"),
+        ("23h ago", Some("10m"), "Past week, 1800 s", "1800"),
+        ("3d ago", None, "Past week, 1800 s", "1800"),
+        ("20d ago", None, "Past month, 7200 s", "7200"),
+        ("23h ago", Some("1h"), "Past month, 7200 s", "7200"),
+        ("300d ago", None, "Past year, 86400 s", "86400"),
+    ] {
+        let mut args = vec!["vm", "web01", "--start", start];
+        args.extend(interval.iter().flat_map(|it| ["--interval", it]));
+        let told = rows(&args);
+        assert!(told.len() > 10, "{start}: {}", told.len());
+        assert!(told.iter().all(|row| row["metadata"]["rollup"] == rollup), "{start}: {}", told[0]);
+        let said = rolled_up(&sim, "vm/web01", period);
+        let sample = &said["Sample"][0];
+        let infos = sample["SampleInfo"].as_array().unwrap();
+        let value = |name: &str, at: usize| {
+            let found = sample["Value"].as_array().unwrap().iter().find(|it| it["Name"] == name);
+            found.unwrap()["Value"][at].as_f64().unwrap()
+        };
+        let mut compared = 0;
+        for row in &told {
+            let at =
+                infos.iter().position(|it| seconds(&it["Timestamp"]) == seconds(&row["timestamp"]));
+            let Some(at) = at else { continue };
+            compared += 1;
+            assert_eq!(row["cpu_percent"].as_f64(), Some(value(COUNTERS[0], at) / 100.0));
+            assert_eq!(row["memory_usage_bytes"].as_f64(), Some(value(COUNTERS[3], at) * 1024.0));
+            assert_eq!(row["net_tx_mbps"].as_f64(), Some(value(COUNTERS[7], at) / 1024.0));
+        }
+        assert!(compared > 10, "{start}: govc told {} samples", infos.len());
+    }
+    let cluster = rows(&["cluster", "DC0_C0", "--start", "24h ago", "--interval", "30m"]);
+    assert_eq!(
+        (&cluster[0]["derived"], &cluster[0]["interval_seconds"]),
+        (&json!(false), &json!(1800))
+    );
+    let now = rows(&["cluster", "DC0_C0"]);
+    assert_eq!((now.len(), &now[0]["derived"]), (1, &json!(true)));
 }
 
 /// Many machines in few queries: vCenter bounds how much of its database one may ask for.

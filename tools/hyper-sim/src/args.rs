@@ -96,6 +96,10 @@ pub struct VsphereArgs {
     #[arg(long, value_name = "N", default_value = "0")]
     pub events: u32,
 
+    /// Add so many events to it at once, each second
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub event_rate: Option<u32>,
+
     /// Have an alarm triggered on this machine: red or yellow, noted by USER
     #[arg(long, value_name = "NAME=COLOUR[:USER]", value_parser = alarm)]
     pub alarm: Vec<AlarmArg>,

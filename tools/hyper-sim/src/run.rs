@@ -15,7 +15,7 @@ use crate::serve::{listen, serve};
 use crate::tls::Certificate;
 use crate::vsphere::console;
 use crate::vsphere::disk::Store;
-use crate::vsphere::history::History;
+use crate::vsphere::history::{self, History};
 use crate::vsphere::http::answer;
 use crate::vsphere::inventory::Inventory;
 use crate::vsphere::sim::{Settings, Sim};
@@ -61,6 +61,9 @@ async fn vsphere(request: Vsphere, cx: &mut Context) -> Result<()> {
     let sim = Arc::new(Sim::new(settings, store, rules, state));
     for (id, listener) in lines {
         tokio::spawn(console::serial(sim.clone(), id, listener));
+    }
+    if let Some(rate) = request.args.event_rate {
+        tokio::spawn(history::remarks(sim.clone(), rate));
     }
     access.print(cx)?;
     let tls = certificate.map(|certificate| certificate.config);

@@ -86,6 +86,11 @@ impl Seen {
         last.or(self.since)
     }
 
+    /// Looks for the last event that was told.
+    fn search(&self) -> Search {
+        Search { last: self.last, held: Vec::new() }
+    }
+
     fn is_new(&self, item: &Item) -> bool {
         item.key > self.floor
             && !self.keys.contains_key(&item.key)
@@ -114,20 +119,35 @@ impl Seen {
         self.floor = self.last.map_or(self.floor, |last| last.key);
     }
 
-    /// What is missing between the last event that was told and the first part of the history that
-    /// follows it, which begins before that.
-    fn gap(&mut self, items: &[Item]) -> Option<Gap> {
-        let last = self.last?;
-        let after = Some(last.key.to_string());
-        let first = items.iter().min_by_key(|item| item.key);
-        let same = items.iter().find(|item| item.key == last.key);
-        if same.is_some_and(|item| item.time == last.time) {
-            return None;
+    /// Takes a part of a history that is read from before the last event that was told; an empty
+    /// one is its end. What is new in it waits until it is known whether anything is missing in
+    /// front of it, which can take several parts where much happens.
+    fn read(&mut self, search: &mut Search, items: Vec<Item>) -> (Option<Gap>, Vec<Item>) {
+        let Some(last) = search.last else { return (None, self.take(items)) };
+        let end = items.is_empty();
+        search.held.extend(items);
+        let held = &search.held;
+        let found = held.iter().any(|it| it.key == last.key && it.time == last.time);
+        let first = held.iter().map(|item| item.key).min();
+        let late = last.time.saturating_add(OVERLAP).unwrap_or(last.time);
+        let past = end || held.iter().any(|it| it.time > late);
+        let after = first.filter(|first| *first > last.key);
+        if !found && after.is_none() && !past {
+            return (None, Vec::new());
         }
-        match first.filter(|item| item.key > last.key) {
-            Some(item) if item.key == last.key + 1 => None,
-            Some(item) => {
-                let before = Some(item.key.to_string());
+        let gap = (!found).then(|| self.gap(last, first)).flatten();
+        search.last = None;
+        (gap, self.take(std::mem::take(&mut search.held)))
+    }
+
+    /// What is missing behind the last event that was told, where a history that begins with the key
+    /// `first` does not have it any more.
+    fn gap(&mut self, last: Mark, first: Option<i64>) -> Option<Gap> {
+        let after = Some(last.key.to_string());
+        match first.filter(|first| *first > last.key) {
+            Some(first) if first == last.key + 1 => None,
+            Some(first) => {
+                let before = Some(first.to_string());
                 Some(Gap { reason: GapReason::Forgotten, after, before })
             }
             None => {
@@ -144,6 +164,15 @@ impl Seen {
             }
         }
     }
+}
+
+/// A history in which the last event that was told is looked for.
+#[derive(Debug)]
+struct Search {
+    /// That event, until it is found or known to be gone.
+    last: Option<Mark>,
+    /// What was read so far.
+    held: Vec<Item>,
 }
 
 /// Puts a word in front of each event: the record, and its place.
@@ -192,24 +221,28 @@ fn list(client: Client, query: EventQuery, stop: Cancel) -> BoxStream<'static, R
         let mut seen = Seen::new(&query);
         let mut place = seen.last;
         let mut left = REFUSALS;
-        let mut first = true;
         loop {
             let collector = Collector::new(&client, &teller.scope, seen.begin()).await?;
+            let mut search = seen.search();
             let ended = loop {
                 if stop.is_cancelled() {
                     break Ok(());
                 }
                 let items = match collector.next().await {
-                    Ok(items) if items.is_empty() => break Ok(()),
                     Ok(items) => items,
                     Err(error) => break Err(error),
                 };
-                if std::mem::take(&mut first) && let Some(gap) = seen.gap(&items) {
+                let end = items.is_empty();
+                let (gap, items) = seen.read(&mut search, items);
+                if let Some(gap) = gap {
                     place = None;
                     yield teller.tell_gap(gap);
                 }
-                for told in teller.tell(seen.take(items), &mut place) {
+                for told in teller.tell(items, &mut place) {
                     yield told;
+                }
+                if end {
+                    break Ok(());
                 }
             };
             collector.destroy().await;
@@ -254,18 +287,19 @@ fn follow(client: Client, query: EventQuery, stop: Cancel) -> BoxStream<'static,
                         Ok(history) => history,
                         Err(error) => break Err(error),
                     };
-                    let mut first = true;
+                    let mut search = seen.search();
                     let read = loop {
                         let items = match history.next().await {
                             Ok(items) => items,
                             Err(error) => break Err(error),
                         };
                         let last = items.is_empty();
-                        if std::mem::take(&mut first) && let Some(gap) = seen.gap(&items) {
+                        let (gap, items) = seen.read(&mut search, items);
+                        if let Some(gap) = gap {
                             place = seen.last;
                             yield teller.tell_gap(gap);
                         }
-                        for told in teller.tell(seen.take(items), &mut place) {
+                        for told in teller.tell(items, &mut place) {
                             yield told;
                         }
                         if last || stop.is_cancelled() {
@@ -372,16 +406,39 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_known_by_the_last_event() {
-        assert_eq!(seen(None).gap(&items(&[7])), None);
-        assert_eq!(seen(Some(5)).gap(&items(&[9, 5, 1])), None, "it is still there");
-        assert_eq!(seen(Some(5)).gap(&items(&[7, 6])), None, "the next follows it");
-        let gap = seen(Some(5)).gap(&items(&[9, 8])).unwrap();
-        assert_eq!((gap.reason, gap.before.as_deref()), (GapReason::Forgotten, Some("8")));
-        let mut other = seen(Some(5));
+        let read = |seen: &mut Seen, items| {
+            let (gap, items) = seen.read(&mut seen.search(), items);
+            (gap.map(|gap| (gap.reason, gap.before)), keys(&items))
+        };
+        assert_eq!(read(&mut seen(None), items(&[7])), (None, vec![7]));
+        let there = read(&mut seen(Some(5)), items(&[9, 5, 1]));
+        assert_eq!(there, (None, vec![9]), "it is still there");
+        assert_eq!(read(&mut seen(Some(5)), items(&[7, 6])).0, None, "the next follows it");
+        let forgotten = Some((GapReason::Forgotten, Some("8".to_owned())));
+        assert_eq!(read(&mut seen(Some(5)), items(&[9, 8])), (forgotten, vec![8, 9]));
         let mut again = items(&[5, 2]);
         again.iter_mut().for_each(|it| it.time = Timestamp::from_second(2000).unwrap());
-        assert_eq!(other.gap(&again).unwrap().reason, GapReason::Renumbered);
-        assert_eq!(keys(&other.take(again)), [2, 5]);
-        assert_eq!(seen(Some(5)).gap(&[]).unwrap().reason, GapReason::Forgotten);
+        let renumbered = Some((GapReason::Renumbered, None));
+        assert_eq!(read(&mut seen(Some(5)), again), (renumbered, vec![2, 5]));
+        let nothing = Some((GapReason::Forgotten, None));
+        assert_eq!(read(&mut seen(Some(5)), Vec::new()), (nothing, vec![]));
+    }
+
+    #[test]
+    fn the_last_event_may_be_in_a_later_part() {
+        let at = |key: i64| Item::at(key, Timestamp::from_second(1005).unwrap());
+        let mut own = seen(Some(5));
+        let mut search = own.search();
+        let (gap, told) = own.read(&mut search, vec![at(3), at(4)]);
+        assert_eq!((gap, told.len()), (None, 0), "it may be in the next");
+        let (gap, told) = own.read(&mut search, vec![at(5), at(6)]);
+        assert_eq!((gap, keys(&told)), (None, vec![6]));
+        assert_eq!(keys(&own.read(&mut search, vec![at(7), at(6)]).1), [7]);
+        let mut other = seen(Some(5));
+        let mut search = other.search();
+        assert_eq!(other.read(&mut search, vec![at(3)]).0, None);
+        let (gap, told) = other.read(&mut search, Vec::new());
+        assert_eq!(gap.unwrap().reason, GapReason::Renumbered, "it is in none");
+        assert_eq!(keys(&told), [3]);
     }
 }

@@ -14,7 +14,7 @@ use super::spec::FilterSpec;
 use super::state::State;
 use super::update::{self, Collector, Filter};
 use super::value::{Data, Ref, Value};
-use super::{change, clone, console, history, lease, ovf, service};
+use super::{change, clone, console, history, lease, ovf, performance, service};
 
 /// Who calls.
 #[derive(Debug, Clone, Default)]
@@ -106,6 +106,11 @@ fn at_once(sim: &Arc<Sim>, caller: &Caller, request: &Request) -> Result<Answer,
         "SetCollectorPageSize" | "RewindCollector" | "ResetCollector" | "DestroyCollector" => {
             history::set(&mut sim.lock(), own, this, &request.method, args)
         }
+        "LogUserEvent" => history::log(&mut sim.lock(), caller, args).inspect(|_| sim.changed()),
+        "PostEvent" => history::post(&mut sim.lock(), caller, args).inspect(|_| sim.changed()),
+        "QueryPerfProviderSummary" => performance::provider(&sim.lock(), args),
+        "QueryAvailablePerfMetric" => performance::available(&sim.lock(), args),
+        "QueryPerf" => performance::query(&sim.lock(), args),
         "CreateDescriptor" => ovf::create_descriptor(&sim.lock(), args),
         "PowerOnVM_Task" => change::power(sim, caller, this, Power::On),
         "PowerOffVM_Task" => change::power(sim, caller, this, Power::Off),

@@ -1,11 +1,16 @@
 //! What happened: the events that the server keeps, and the collectors that read them.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use jiff::{Timestamp, ToSpan};
 
+use super::call::Caller;
 use super::envelope::{Answer, Node};
 use super::fault::Fault;
 use super::inventory::{HOST, Inventory};
 use super::machine::Power;
+use super::sim::Sim;
 use super::state::State;
 use super::value::{Data, Ref, Value};
 
@@ -40,15 +45,68 @@ impl History {
     /// So many remarks of a user, a millisecond apart.
     pub fn filled(count: u32) -> Self {
         let now = Timestamp::now();
-        let event = |number: u32| Event {
-            class: "GeneralUserEvent",
-            time: now.checked_sub(i64::from(count - number).milliseconds()).unwrap_or(now),
-            user: "operator".to_owned(),
-            machine: None,
-            message: format!("remark {number}"),
-        };
-        Self((1..=count).map(event).collect())
+        let time =
+            |number: u32| now.checked_sub(i64::from(count - number).milliseconds()).unwrap_or(now);
+        Self((1..=count).map(|number| Event::remark(number as usize, time(number))).collect())
     }
+
+    /// Adds so many remarks of a user, all made now.
+    fn remark(&mut self, count: u32) {
+        let now = Timestamp::now();
+        for _ in 0..count {
+            self.0.push(Event::remark(self.0.len() + 1, now));
+        }
+    }
+}
+
+/// Adds so many remarks of a user each second, for ever.
+pub async fn remarks(sim: Arc<Sim>, count: u32) {
+    let mut pace = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        pace.tick().await;
+        sim.lock().history.remark(count);
+        sim.changed();
+    }
+}
+
+/// `LogUserEvent`: what a user says of a thing.
+///
+/// # Errors
+/// `ManagedObjectNotFound` for what is not there.
+pub fn log(state: &mut State, caller: &Caller, args: &Node) -> Result<Answer, Fault> {
+    let about = args.reference_of("entity").filter(|it| state.tree.is_entity(it));
+    let about = about.ok_or_else(|| {
+        Fault::gone(&args.reference_of("entity").unwrap_or_else(|| Ref::new("", "")))
+    })?;
+    let machine = state.tree.machine(&about).map(|it| (about, it.name.clone()));
+    said(state, caller, machine, args.text_of("msg"));
+    Ok(Answer::Nothing)
+}
+
+/// `PostEvent`, of what a user says.
+///
+/// # Errors
+/// `InvalidArgument` for events of other classes.
+pub fn post(state: &mut State, caller: &Caller, args: &Node) -> Result<Answer, Fault> {
+    let event = args.one("eventToPost").ok_or_else(|| Fault::request("eventToPost is missing"))?;
+    if event.kind.as_deref() != Some("GeneralUserEvent") {
+        let words = "only events of the class GeneralUserEvent can be posted here";
+        return Err(Fault::argument("eventToPost", words));
+    }
+    let vm = event.one("vm").and_then(|it| it.reference_of("vm"));
+    let machine = vm.and_then(|it| Some((it.clone(), state.tree.machine(&it)?.name.clone())));
+    said(state, caller, machine, event.text_of("message"));
+    Ok(Answer::Nothing)
+}
+
+fn said(state: &mut State, caller: &Caller, machine: Option<(Ref, String)>, message: Option<&str>) {
+    state.history.0.push(Event {
+        class: "GeneralUserEvent",
+        time: Timestamp::now(),
+        user: caller.user.clone(),
+        machine,
+        message: message.unwrap_or_default().to_owned(),
+    });
 }
 
 /// Notes that a machine was switched.
@@ -66,6 +124,16 @@ pub fn switched(state: &mut State, id: &str, power: Power, user: &str) {
 }
 
 impl Event {
+    fn remark(number: usize, time: Timestamp) -> Self {
+        Self {
+            class: "GeneralUserEvent",
+            time,
+            user: "operator".to_owned(),
+            machine: None,
+            message: format!("remark {number}"),
+        }
+    }
+
     fn data(&self, tree: &Inventory, number: usize) -> Data {
         let places = &tree.places;
         let argument = |kind, field, reference: &Ref| {

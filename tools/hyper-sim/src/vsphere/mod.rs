@@ -24,6 +24,7 @@ pub mod inventory;
 mod lease;
 pub mod machine;
 mod ovf;
+mod performance;
 mod schema;
 mod service;
 mod session;

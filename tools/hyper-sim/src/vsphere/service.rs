@@ -9,10 +9,11 @@ use super::value::{Data, Ref, Value};
 pub const API: &str = "8.0.3.0";
 
 /// The managers: field of the service content, kind, id on a vCenter, id on a host.
-const MANAGERS: [(&str, &str, &str, &str); 6] = [
+const MANAGERS: [(&str, &str, &str, &str); 7] = [
     ("propertyCollector", "PropertyCollector", "propertyCollector", "ha-property-collector"),
     ("viewManager", "ViewManager", "ViewManager", "ViewManager"),
     ("sessionManager", "SessionManager", "SessionManager", "ha-sessionmgr"),
+    ("perfManager", "PerformanceManager", "PerfMgr", "ha-perfmgr"),
     ("eventManager", "EventManager", "EventManager", "ha-eventmgr"),
     ("searchIndex", "SearchIndex", "SearchIndex", "ha-searchindex"),
     ("ovfManager", "OvfManager", "OvfManager", "ha-ovf-manager"),

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
+from datetime import timedelta
 
 from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask, WaitForTasks
@@ -87,6 +88,43 @@ def events(si, machines):
     collector = manager.CreateCollectorForEvents(spec)
     assert [event.key for event in collector.ReadNextEvents(9)] == [7]
     collector.Remove()
+    manager.LogUserEvent(web, "patched <1>")
+    said = manager.latestEvent
+    assert (said.message, said.vm.vm, said.userName) == ("patched <1>", web, "user"), said
+    common = {"key": 0, "chainId": 0, "createdTime": on.createdTime, "userName": ""}
+    manager.PostEvent(kinds.GeneralUserEvent(message="posted", **common))
+    assert manager.latestEvent.fullFormattedMessage == "posted" and manager.latestEvent.key == 9
+    other = kinds.VmPoweredOnEvent(template=False, **common)
+    raises(vmodl.fault.InvalidArgument, manager.PostEvent, other)
+
+
+def performance(si, machines):
+    """Counters, rollups, and samples of them."""
+    manager, app, web = si.content.perfManager, machines["app01"], machines["web01"]
+    spec = vim.PerformanceManager.QuerySpec
+    kinds = {(it.groupInfo.key, it.nameInfo.key, it.rollupType): it.key for it in manager.perfCounter}
+    usage = vim.PerformanceManager.MetricId(counterId=kinds["cpu", "usage", "average"], instance="")
+    assert manager.description.statsType[0].key and len(kinds) == 8
+    intervals = [(it.samplingPeriod, it.length) for it in manager.historicalInterval]
+    day = 36 * 3600 if content_is_host(si) else 24 * 3600
+    assert intervals[0] == (300, day) and len(intervals) == (1 if content_is_host(si) else 4)
+    summary = manager.QueryPerfProviderSummary(app)
+    assert summary.currentSupported and summary.refreshRate == 20
+    assert len(manager.QueryAvailablePerfMetric(app)) == 8
+    [now] = manager.QueryPerf([spec(entity=app, metricId=[usage], intervalId=20, maxSample=3)])
+    times = [it.timestamp for it in now.sampleInfo]
+    assert [later - earlier for earlier, later in zip(times, times[1:])] == [timedelta(seconds=20)] * 2
+    [hour] = manager.QueryPerf([spec(entity=app, intervalId=20)])
+    assert 179 <= len(hour.sampleInfo) <= 181 and len(hour.value) == 8, len(hour.sampleInfo)
+    [past] = manager.QueryPerf([spec(entity=app, metricId=[usage], intervalId=300,
+                                     startTime=times[2] - timedelta(hours=2), endTime=times[2])])
+    assert len(past.sampleInfo) == 24 == len(past.value[0].value)
+    assert all(it.timestamp.timestamp() % 300 == 0 for it in past.sampleInfo)
+    assert manager.QueryPerf([spec(entity=web, intervalId=20)]) == [], "it is off"
+    raises(vmodl.fault.InvalidArgument, manager.QueryPerf, [spec(entity=app, intervalId=21)])
+    raises(vmodl.fault.InvalidArgument, manager.QueryPerf, [spec(entity=app, intervalId=300)] * 9)
+    raises(vmodl.fault.InvalidArgument, manager.QueryPerf,
+           [spec(entity=si.content.rootFolder, intervalId=20)])
 
 
 def content_is_host(si):
@@ -363,6 +401,7 @@ def main():
     if not content_is_host(si):
         alarms(si, machines)
     events(si, machines)
+    performance(si, machines)
     searching(si, machines)
     power(machines)
     snapshots(machines)

@@ -124,6 +124,16 @@ fn flag_events_are_in_the_history() {
 }
 
 #[test]
+fn flag_event_rate_adds_to_the_history_each_second() {
+    let server = Server::start(&["--plain", "--event-rate", "7"]);
+    let client = server.login();
+    wait_for("two seconds of events", || {
+        let latest = client.fetch(("EventManager", "EventManager"), "latestEvent");
+        latest.has("<key>14<") && latest.has(">remark 14<")
+    });
+}
+
+#[test]
 fn flag_alarm_is_triggered_on_a_machine_and_seen_above_it() {
     let server = Server::start(&["--plain", "--alarm", "web01=red:jo"]);
     let client = server.login();

@@ -197,3 +197,27 @@ fn many_disks_of_real_images_are_exported() {
         compare(&server.home.path().join(name), &exported);
     }
 }
+
+#[test]
+fn it_tells_what_is_used_now_and_in_the_past() {
+    let server = Server::start(&["--running", "web01"]);
+    let intervals = govc(&server, &["metric.interval.info"]);
+    for name in ["Past day", "Past week", "Past month", "Past year"] {
+        assert!(intervals.contains(name), "{intervals}");
+    }
+    let listed = govc(&server, &["metric.ls", "vm/web01"]);
+    assert!(listed.lines().any(|it| it == "net.received.average"), "{listed}");
+    let of = |more: &[&str]| {
+        let args = [&["metric.sample", "-json", "-n", "4"], more, &["cpu.usage.average"]].concat();
+        json(&server, &args)["Sample"][0].clone()
+    };
+    let now = of(&["vm/web01"]);
+    assert_eq!(now["SampleInfo"][0]["Interval"], 20);
+    assert_eq!(now["Value"][0]["Value"].as_array().unwrap().len(), 4);
+    let past = of(&["-i", "1800", "host/DC0_C0"]);
+    assert_eq!(past["SampleInfo"][0]["Interval"], 1800, "{past}");
+    assert!(
+        refused(&server, &["metric.sample", "-i", "17", "vm/web01", "cpu.usage.average"])
+            .contains("interval")
+    );
+}

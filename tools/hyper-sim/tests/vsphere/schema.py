@@ -48,7 +48,10 @@ OBJECTS = {
     "VirtualMachineSnapshot": ["RevertToSnapshot_Task", "RemoveSnapshot_Task", "ExportSnapshot"],
     "Task": [],
     "Alarm": [],
-    "EventManager": ["CreateCollectorForEvents"],
+    "EventManager": ["CreateCollectorForEvents", "LogUserEvent", "PostEvent"],
+    "PerformanceManager": [
+        "QueryPerfProviderSummary", "QueryAvailablePerfMetric", "QueryPerf",
+    ],
     "HistoryCollector": [
         "SetCollectorPageSize", "RewindCollector", "ResetCollector", "DestroyCollector",
     ],
@@ -107,6 +110,8 @@ Event VmEvent VmPoweredOnEvent VmPoweredOffEvent GeneralEvent GeneralUserEvent E
 EntityEventArgument VmEventArgument HostEventArgument DatacenterEventArgument
 ComputeResourceEventArgument EventFilterSpec EventFilterSpecByEntity EventFilterSpecByTime
 EventFilterSpecByUsername EventDescription EventDescriptionEventDetail ElementDescription
+PerfInterval PerfCounterInfo PerfQuerySpec PerfMetricId PerfProviderSummary PerfEntityMetricBase
+PerfEntityMetric PerfSampleInfo PerfMetricSeries PerfMetricIntSeries PerformanceDescription
 AlarmState AlarmInfo AlarmSpec AlarmExpression StateAlarmExpression
 InsufficientResourcesFault ResourceInUse DuplicateName HttpFault ConcurrentAccess LimitExceeded
 """.split()

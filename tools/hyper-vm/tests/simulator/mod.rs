@@ -52,6 +52,15 @@ impl Sim {
         Self { child, variables, home }
     }
 
+    /// Ends the logins of hyper, as govc sees them; how many there were.
+    pub fn end_logins(&self) -> usize {
+        let list = self.govc(&["session.ls"]);
+        let ours = list.lines().filter(|line| line.contains("hyper/"));
+        let keys: Vec<_> = ours.filter_map(|line| line.split_whitespace().next()).collect();
+        keys.iter().for_each(|key| drop(self.govc(&["session.rm", key])));
+        keys.len()
+    }
+
     /// Runs govc, which has to succeed, and gives what it prints.
     pub fn govc(&self, args: &[&str]) -> String {
         let program = std::env::var_os("HYPER_TB_GOVC").unwrap_or_else(|| "govc".into());
