@@ -273,9 +273,110 @@ fn flag_kind_and_the_items_of_content_libraries() {
     assert_eq!(items[0]["source"], "images");
     assert_eq!(lab.ok(&["get", "debian"]), items);
     let (status, words) = lab.refused(&["deploy", "debian", "a", "--pool", POOL]);
-    assert!(status == 7 && words.contains("only listed"), "{status} {words}");
+    assert!(status == 7 && words.contains("the type iso is no machine"), "{status} {words}");
     assert_eq!(lab.refused(&["delete", "debian", "--yes"]).0, 7);
     assert_eq!(lab.ok(&["list", "--kind", "data-source,instancetype"]), [Value::Null; 0]);
+}
+
+/// A package of a machine with two processors and an empty disk.
+const PACKAGE: &str = include_str!("small.ovf");
+
+impl Lab {
+    /// A library with a package in it that is called small.
+    fn library(&self) {
+        self.govc(&["library.create", "-ds", "LocalDS_0", "images"]);
+        let file = self.home.path().join("small.ovf");
+        std::fs::write(&file, PACKAGE).unwrap();
+        std::fs::write(self.home.path().join("small-disk1.vmdk"), [0; 4096]).unwrap();
+        self.govc(&["library.import", "images", file.to_str().unwrap()]);
+    }
+
+    /// What a machine is made of, and where it is.
+    fn shape(&self, vm: &str) -> Value {
+        let info = self.info(vm);
+        let hardware = &info["Config"]["Hardware"];
+        let disks = hardware["Device"].as_array().unwrap().iter().filter_map(|device| {
+            let size = device.get("CapacityInKB")?;
+            Some(json!([size, device["Backing"]["Datastore"]]))
+        });
+        let disks: Vec<_> = disks.collect();
+        json!({
+            "cpus": hardware["NumCPU"],
+            "mib": hardware["MemoryMB"],
+            "parent": info["Parent"],
+            "pool": info["ResourcePool"],
+            "host": info["Runtime"]["Host"],
+            "datastore": info["Datastore"],
+            "disks": disks,
+            "template": info["Config"]["Template"],
+        })
+    }
+}
+
+#[test]
+fn a_package_of_a_library_is_deployed_as_govc_deploys_it() {
+    let lab = Lab::new();
+    lab.library();
+    lab.govc(&["folder.create", "/DC0/vm/shop"]);
+    let place = ["--pool", POOL, "--folder", "shop", "--datastore", "LocalDS_0"];
+    let own = [&["deploy", "small", "own"], &place[..]].concat();
+    assert_eq!(lab.ok(&[&own[..], &["--dry-run"]].concat())[0]["outcome"], "planned");
+    assert_eq!(lab.govc(&["find", "/", "-type", "m", "-name", "own"]), "");
+    let made = lab.ok(&own);
+    assert_eq!((&made[0]["outcome"], &made[0]["template"]), (&json!("done"), &json!("small")));
+    let theirs =
+        ["-pool", POOL, "-folder", "/DC0/vm/shop", "-ds", "LocalDS_0", "/images/small", "theirs"];
+    lab.govc(&[&["library.deploy"], &theirs[..]].concat());
+    assert_eq!(lab.shape("own"), lab.shape("theirs"));
+    let found = lab.govc(&["find", "-i", "/", "-type", "m", "-name", "own"]);
+    assert!(found.contains(made[0]["id"].as_str().unwrap()), "{found}");
+    // Again: it is known, and what govc made is another's.
+    assert_eq!(lab.ok(&own)[0]["outcome"], "exists");
+    let taken = lab.refused(&[&["deploy", "small", "theirs"], &place[..]].concat());
+    assert!(taken.0 == 6 && taken.1.contains("name is taken"), "{taken:?}");
+    // By library and name, in another size and switched on; two at once.
+    let more = ["deploy", "images/small", "a", "b", "--pool", POOL];
+    let rows = lab.ok(&[&more[..], &["--cpus", "4", "--memory", "128Mi", "--power-on"]].concat());
+    assert_eq!(rows.len(), 2);
+    let shape = lab.shape("b");
+    assert_eq!((&shape["cpus"], &shape["mib"]), (&json!(4), &json!(128)));
+    assert_eq!(lab.info("a")["Runtime"]["PowerState"], "poweredOn");
+}
+
+#[test]
+fn a_template_of_a_library_is_deployed_as_govc_deploys_it() {
+    let lab = Lab::new();
+    lab.govc(&["library.create", "-ds", "LocalDS_0", "images"]);
+    lab.govc(&["library.clone", "-vm", VM, "images", "golden"]);
+    let place = ["--pool", POOL, "--datastore", "LocalDS_0"];
+    let made = lab.ok(&[&["deploy", "images/golden", "own"], &place[..]].concat());
+    assert_eq!(made[0]["outcome"], "done");
+    let theirs =
+        ["-pool", POOL, "-folder", "/DC0/vm", "-ds", "LocalDS_0", "/images/golden", "theirs"];
+    lab.govc(&[&["library.deploy"], &theirs[..]].concat());
+    assert_eq!(lab.shape("own"), lab.shape("theirs"));
+    // vcsim leaves it a template, whose configuration cannot be added to.
+    assert_eq!(lab.refused(&[&["deploy", "images/golden", "own"], &place[..]].concat()).0, 6);
+}
+
+#[test]
+fn what_a_package_cannot_be_deployed_to_is_said_before() {
+    let lab = Lab::new();
+    lab.library();
+    for (args, status, words) in [
+        (&["deploy", "small", "a"][..], 2, "name a --pool or a --host"),
+        (&["deploy", "small", "a", "--pool", "nope"], 5, "there is no such resource pool"),
+        (&["deploy", "small", "a", "--pool", POOL, "--folder", "nope"], 5, "no such folder"),
+        (&["deploy", "small", "a", "--pool", POOL, "--datastore", "nope"], 5, "no such datastore"),
+        (&["deploy", "small", "a", "--host", "nope"], 5, "there is no such host"),
+        (&["deploy", "small", "a/b", "--pool", POOL], 2, "cannot be the name"),
+        (&["deploy", "small", "a", "--pool", POOL, "--memory", "1000"], 2, "whole MiB"),
+        (&["deploy", "nope", "a", "--pool", POOL], 5, "there is no such template"),
+    ] {
+        let (found, said) = lab.refused(args);
+        assert!(found == status && said.contains(words), "{args:?}: {found} {said}");
+    }
+    assert_eq!(lab.govc(&["find", "/", "-type", "m", "-name", "a"]), "");
 }
 
 #[test]

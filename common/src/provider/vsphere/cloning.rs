@@ -79,7 +79,7 @@ impl<'v> Planner<'v> {
         let uuid = source.str("config.instanceUuid").unwrap_or(&wanted.source.0);
         let mark = mark(uuid, &wanted.name);
         if let Some(there) = place::child(client, &folder, &wanted.name).await? {
-            return self.known(there, &mark).await.map(Planned::There);
+            return known(client, there, &mark).await.map(Planned::There);
         }
         Ok(Planned::Ready(Box::new(Job {
             client: client.clone(),
@@ -150,22 +150,32 @@ impl<'v> Planner<'v> {
         let all = self.vsphere.all(&wanted.source).await?;
         Ok(Some(MoRef::new("VirtualMachineSnapshot", &find_snapshot(&all, name)?.id)))
     }
+}
 
-    /// The machine that is there, where it is what would be made.
-    async fn known(&self, there: MoRef, mark: &str) -> Result<VmId> {
-        let taken = Error::conflict("the name is taken");
-        if there.kind != MACHINE {
-            return Err(taken.with_hint(format!("by a {}", there.kind)));
-        }
-        let client = self.vsphere.client();
-        let read = client.properties(&there, &["config.extraConfig"]).await?;
-        let options = read.get("config.extraConfig").map(|it| it.children.iter());
-        let mut options = options.into_iter().flatten();
-        match options.any(|it| it.str("key") == Some(MARK) && it.str("value") == Some(mark)) {
-            true => Ok(VmId(there.value)),
-            false => Err(taken.with_hint("by a machine that was not made of this source")),
-        }
+/// The machine that is there, where it is what would be made.
+///
+/// # Errors
+/// `Conflict` where it is another; those of a call.
+pub(super) async fn known(client: &Client, there: MoRef, mark: &str) -> Result<VmId> {
+    let taken = Error::conflict("the name is taken");
+    if there.kind != MACHINE {
+        return Err(taken.with_hint(format!("by a {}", there.kind)));
     }
+    let read = client.properties(&there, &["config.extraConfig"]).await?;
+    let options = read.get("config.extraConfig").map(|it| it.children.iter());
+    let mut options = options.into_iter().flatten();
+    match options.any(|it| it.str("key") == Some(MARK) && it.str("value") == Some(mark)) {
+        true => Ok(VmId(there.value)),
+        false => Err(taken.with_hint("by a machine that was not made of this source")),
+    }
+}
+
+/// Adds what a machine was made of to its configuration.
+pub(super) fn marked(body: Body, mark: &str) -> Body {
+    body.open("extraConfig", None)
+        .text("key", MARK)
+        .typed("value", "xsd:string", mark)
+        .close("extraConfig")
 }
 
 #[derive(Debug)]
@@ -229,13 +239,8 @@ impl Job {
         body = reference(body, "host", &self.host)
             .close("location")
             .text("template", self.template)
-            .open("config", None)
-            .open("extraConfig", None)
-            .text("key", MARK)
-            .typed("value", "xsd:string", &self.mark)
-            .close("extraConfig")
-            .close("config")
-            .text("powerOn", false);
+            .open("config", None);
+        body = marked(body, &self.mark).close("config").text("powerOn", false);
         reference(body, "snapshot", &self.snapshot).close("spec")
     }
 

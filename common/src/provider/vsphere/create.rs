@@ -13,6 +13,7 @@ use super::soap::{Body, MoRef, Value};
 use super::{NAME, Vsphere};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
+use crate::provider::facets::cloning::Place;
 use crate::provider::facets::create::{
     Answer, Create, Deed, Described, DiskKind, Made, Making, NewDisk, NewVm, Question,
 };
@@ -111,7 +112,7 @@ impl Create for Vsphere {
         if question == Question::Pool {
             return Ok(paths(owners(&names)));
         }
-        let (_, owner) = pool(client, &names, vm).await?;
+        let (_, owner) = pool(client, &names, &vm.place).await?;
         let all = match question {
             Question::Network => network::offered(client, &owner).await?,
             _ => datastores(client, &owner).await?,
@@ -161,7 +162,11 @@ fn checked(vm: &NewVm) -> Result<u64> {
     }
 }
 
-fn checked_name(name: &str) -> Result<()> {
+/// That a machine can be called so.
+///
+/// # Errors
+/// `Usage`.
+pub(super) fn checked_name(name: &str) -> Result<()> {
     match name {
         "" => Err(Error::usage("the machine has no name")),
         name if name.contains(['/', '\\', '%']) => {
@@ -205,32 +210,45 @@ struct Spot {
 
 impl Spot {
     async fn find(client: &Client, names: &Names, vm: &NewVm) -> Result<Self> {
-        let (pool, owner) = pool(client, names, vm).await?;
+        let (pool, owner) = pool(client, names, &vm.place).await?;
         let host = match &vm.place.host {
             Some(name) => Some(place::host(names, name)?),
             None => None,
         };
-        let folder = match &vm.place.folder {
-            Some(folder) => place::find(client, names, Kind::Folder, folder).await?,
-            None => {
-                let above = names.datacenter_of(&owner.value).ok_or_else(|| {
-                    Error::usage("the pool is in no datacenter").with_hint("name a --folder")
-                })?;
-                let read = client.properties(&above, &["vmFolder"]).await?;
-                read.reference("vmFolder").ok_or_else(|| {
-                    Error::new(ErrorKind::Protocol, "the datacenter has no folder for machines")
-                })?
-            }
-        };
+        let folder = folder(client, names, &vm.place, &owner).await?;
         let offered = datastores(client, &owner).await?;
         let datastore = datastore(client, names, &offered, vm.place.datastore.as_deref()).await?;
         Ok(Self { folder, pool, owner, host, datastore })
     }
 }
 
+/// The folder that is named, or that of all machines of the datacenter that a host or cluster is in.
+///
+/// # Errors
+/// `NotFound`, `Conflict` for a name; those of a call.
+pub(super) async fn folder(
+    client: &Client,
+    names: &Names,
+    place: &Place,
+    owner: &MoRef,
+) -> Result<MoRef> {
+    if let Some(folder) = &place.folder {
+        return place::find(client, names, Kind::Folder, folder).await;
+    }
+    let above = names
+        .datacenter_of(&owner.value)
+        .ok_or_else(|| Error::usage("the pool is in no datacenter").with_hint("name a --folder"))?;
+    let read = client.properties(&above, &["vmFolder"]).await?;
+    read.reference("vmFolder")
+        .ok_or_else(|| Error::new(ErrorKind::Protocol, "the datacenter has no folder for machines"))
+}
+
 /// The pool that is named, that of the host that is named, or the only one; and whose it is.
-async fn pool(client: &Client, names: &Names, vm: &NewVm) -> Result<(MoRef, MoRef)> {
-    let pool = match (&vm.place.pool, &vm.place.host) {
+///
+/// # Errors
+/// `Usage` where nothing is named and there are several; `NotFound`, `Conflict` for a name.
+pub(super) async fn pool(client: &Client, names: &Names, place: &Place) -> Result<(MoRef, MoRef)> {
+    let pool = match (&place.pool, &place.host) {
         (Some(pool), _) => place::pool(client, names, pool).await?,
         (None, Some(host)) => {
             let host = place::host(names, host)?;
@@ -272,7 +290,11 @@ fn paths(all: Vec<(MoRef, String)>) -> Vec<String> {
     all.into_iter().map(|(_, path)| path).collect()
 }
 
-async fn datastores(client: &Client, owner: &MoRef) -> Result<Vec<MoRef>> {
+/// The datastores of a host or cluster.
+///
+/// # Errors
+/// Those of a call.
+pub(super) async fn datastores(client: &Client, owner: &MoRef) -> Result<Vec<MoRef>> {
     let read = client.properties(owner, &["datastore"]).await?;
     let all = read.get("datastore").map(|it| it.children.iter());
     Ok(all.into_iter().flatten().filter_map(Value::reference).collect())
@@ -296,13 +318,28 @@ async fn datastore(
                 .with_hint(format!("name one with --datastore; there are: {known}"))),
         };
     };
+    named_datastore(client, names, offered, wanted).await.map(|it| name(&it))
+}
+
+/// The datastore that a name means, among those that there are where the machine is to be.
+///
+/// # Errors
+/// `NotFound`; `Conflict` for one that is elsewhere.
+pub(super) async fn named_datastore(
+    client: &Client,
+    names: &Names,
+    offered: &[MoRef],
+    wanted: &str,
+) -> Result<MoRef> {
     let found = place::find(client, names, Kind::Datastore, wanted).await?;
-    match offered.contains(&found) {
-        true => Ok(name(&found)),
-        false => Err(Error::conflict("the datastore is not there where the machine is to be")
-            .with_subject(wanted)
-            .with_hint(format!("there are: {known}"))),
+    if offered.contains(&found) {
+        return Ok(found);
     }
+    let mut known: Vec<_> = offered.iter().filter_map(|it| names.name(&it.value)).collect();
+    known.sort_unstable();
+    Err(Error::conflict("the datastore is not there where the machine is to be")
+        .with_subject(wanted)
+        .with_hint(format!("there are: {}", known.join(", "))))
 }
 
 impl Vsphere {

@@ -12,7 +12,7 @@ use crate::net::{Request, Response};
 use crate::provider::facets::templates::{Template, TemplateKind};
 
 /// Where the API is on a server.
-const ROOT: &str = "/rest/com/vmware/";
+const ROOT: &str = "/rest/";
 
 /// The header that shows who is logged in.
 const SESSION: &str = "vmware-api-session-id";
@@ -45,21 +45,26 @@ pub(super) async fn items(client: &Client, wanted: bool) -> Result<Vec<Template>
     found
 }
 
-struct Session<'c> {
+/// A login for content libraries.
+pub(super) struct Session<'c> {
     client: &'c Client,
     id: Secret,
 }
 
 impl<'c> Session<'c> {
     /// Logs in; `None` where there is no such API.
-    async fn open(client: &'c Client) -> Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// Those of reaching the server and of logging in.
+    pub(super) async fn open(client: &'c Client) -> Result<Option<Self>> {
         let endpoint = client.endpoint().clone();
         let user = auth::user(&endpoint)?;
         let name = user.clone();
         let password = tokio::task::spawn_blocking(move || auth::password(&endpoint, &name)).await;
         let failed = |error| Error::new(ErrorKind::Internal, "log in").with_source(error);
         let password = password.map_err(failed)??;
-        let request = Request::post(url(client, "cis/session"), "").login(&user, password);
+        let request =
+            Request::post(url(client, "com/vmware/cis/session"), "").login(&user, password);
         let answer = client.http().send(request).await?;
         if answer.status() == 404 {
             return Ok(None);
@@ -77,6 +82,34 @@ impl<'c> Session<'c> {
         value(self.client.http().send(request).await?.expect(&[200])?).await
     }
 
+    /// What the server answers to JSON. How long it works on that is not limited.
+    ///
+    /// # Errors
+    /// The server's own, by its type; those of reaching it.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let request = Request::post(url(self.client, path), "")
+            .header("content-type", "application/json")
+            .header(SESSION, self.id.expose());
+        let bytes = bytes::Bytes::from(body.to_string());
+        let len = bytes.len() as u64;
+        let body = futures::stream::once(async { Ok(bytes) }).boxed();
+        let answer = self.client.http().upload(request, Some(len), body).await?;
+        if matches!(answer.status(), 200 | 201) {
+            return value(answer).await;
+        }
+        Err(refusal(answer).await)
+    }
+
+    /// What kind of thing an item is: `ovf`, `vm-template`, `iso` and others.
+    ///
+    /// # Errors
+    /// `NotFound` for an item that is gone; those of reaching the server.
+    pub(super) async fn kind(&self, item: &str) -> Result<String> {
+        let found = self.get(&format!("com/vmware/content/library/item/id:{item}")).await?;
+        let kind = found["type"].as_str().ok_or_else(|| malformed("the item is of no type"))?;
+        Ok(kind.to_owned())
+    }
+
     async fn ids(&self, path: &str) -> Result<Vec<String>> {
         let list = self.get(path).await?;
         // Servers have no list where it would be empty.
@@ -90,12 +123,13 @@ impl<'c> Session<'c> {
 
     async fn items(&self) -> Result<Vec<Template>> {
         let mut all = Vec::new();
-        for library in self.ids("content/library").await? {
-            let named = self.get(&format!("content/library/id:{library}")).await?;
+        for library in self.ids("com/vmware/content/library").await? {
+            let named = self.get(&format!("com/vmware/content/library/id:{library}")).await?;
             let name = named["name"].as_str().unwrap_or(&library).to_owned();
-            let ids = self.ids(&format!("content/library/item?library_id={library}")).await?;
+            let ids =
+                self.ids(&format!("com/vmware/content/library/item?library_id={library}")).await?;
             let look = |id: String| async move {
-                let found = self.get(&format!("content/library/item/id:{id}")).await?;
+                let found = self.get(&format!("com/vmware/content/library/item/id:{id}")).await?;
                 Ok::<_, Error>(item(&id, &found))
             };
             let found = futures::stream::iter(ids.into_iter().map(look)).buffered(AT_ONCE);
@@ -108,9 +142,9 @@ impl<'c> Session<'c> {
     }
 
     /// Logs out. That it cannot is no failure: the login ends by itself.
-    async fn close(self) {
-        let request =
-            Request::delete(url(self.client, "cis/session")).header(SESSION, self.id.expose());
+    pub(super) async fn close(self) {
+        let request = Request::delete(url(self.client, "com/vmware/cis/session"))
+            .header(SESSION, self.id.expose());
         if let Err(error) = self.client.http().send(request).await {
             tracing::debug!("log out of content libraries: {error}");
         }
@@ -150,6 +184,50 @@ async fn value(answer: Response) -> Result<Value> {
         }
         _ => Err(malformed("there is no value in it")),
     }
+}
+
+/// Why the server refused something.
+async fn refusal(answer: Response) -> Error {
+    let bare = |answer: Response| match answer.expect(&[]) {
+        Err(error) => error,
+        Ok(_) => malformed("there is no value in it"),
+    };
+    if !matches!(answer.status(), 400..=499 | 500) {
+        return bare(answer);
+    }
+    let (status, place) = (answer.status(), answer.place().to_owned());
+    let whole = answer.bytes(LARGEST).await.unwrap_or_default();
+    let whole: Value = serde_json::from_slice(&whole).unwrap_or_default();
+    let words = format!("the server answers {status}");
+    match whole["type"].as_str() {
+        Some(class) => failure(class, &whole["value"], words).with_subject(place),
+        None => Error::new(ErrorKind::Protocol, words).with_subject(place),
+    }
+}
+
+/// An error of the API (`com.vmware.vapi.std.errors`): its class, and the messages in it.
+pub(super) fn failure(class: &str, error: &Value, doing: impl Into<String>) -> Error {
+    let class = class.rsplit('.').next().unwrap_or(class).to_ascii_lowercase();
+    let kind = match class.replace('_', "").as_str() {
+        "unauthenticated" | "unauthorized" => ErrorKind::Auth,
+        "notfound" => ErrorKind::NotFound,
+        "alreadyexists"
+        | "alreadyindesiredstate"
+        | "notallowedincurrentstate"
+        | "resourcebusy"
+        | "resourceinuse"
+        | "concurrentchange" => ErrorKind::Conflict,
+        "unsupported" | "operationnotfound" => ErrorKind::Unsupported,
+        "serviceunavailable" | "timedout" | "resourceinaccessible" | "unabletoallocateresource" => {
+            ErrorKind::Unavailable
+        }
+        _ => ErrorKind::Protocol,
+    };
+    let messages = error["messages"].as_array().map_or(&[][..], Vec::as_slice);
+    let messages: Vec<_> =
+        messages.iter().filter_map(|it| it["default_message"].as_str()).collect();
+    let words = if messages.is_empty() { class } else { messages.join("; ") };
+    Error::new(kind, doing).with_source(words)
 }
 
 fn malformed(words: &str) -> Error {

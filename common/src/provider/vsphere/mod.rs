@@ -11,6 +11,7 @@ mod console;
 mod counters;
 mod create;
 mod datastore;
+mod deploy;
 mod event;
 mod events;
 mod export;

@@ -57,6 +57,14 @@ pub(super) async fn fits(client: &Client, vm: &MoRef, size: Size) -> Result<()> 
     Wanted::new(size, &now).map(drop)
 }
 
+/// That a machine of which nothing is known can have a size.
+///
+/// # Errors
+/// `Usage` where none can.
+pub(super) fn possible(size: Size) -> Result<()> {
+    Wanted::new(size, &Properties::default()).map(drop)
+}
+
 /// What of a size is not so already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wanted {

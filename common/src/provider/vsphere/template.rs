@@ -13,7 +13,7 @@ use super::property::{Object, Properties};
 use super::record::{PATHS, record, status};
 use super::resolve::resolve;
 use super::soap::{Body, MoRef};
-use super::{NAME, Vsphere, library, place, resize};
+use super::{NAME, Vsphere, deploy, library, place, resize};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::facets::cloning::{CloneJob, NewClone, Place, Planned, Step};
@@ -76,14 +76,16 @@ impl Templates for Vsphere {
 
     async fn plan_deployment(&self, template: &Template, wanted: &Deployment) -> Result<Planned> {
         shapeless(wanted.instancetype.as_ref().or(wanted.preference.as_ref()))?;
-        if template.kind != TemplateKind::Machine {
-            return Err(Error::unsupported("items of content libraries are only listed here")
-                .with_hint("a template among the machines can be deployed"));
-        }
-        let source = MoRef::new(MACHINE, &template.id.0);
-        resize::fits(self.client(), &source, wanted.size).await?;
-        let clone = clone(&template.id, &wanted.name, None, &wanted.place);
-        Ok(match Planner::new(self).await?.plan(&clone, false).await? {
+        let planned = match template.kind {
+            TemplateKind::Machine => {
+                let source = MoRef::new(MACHINE, &template.id.0);
+                resize::fits(self.client(), &source, wanted.size).await?;
+                let clone = clone(&template.id, &wanted.name, None, &wanted.place);
+                Planner::new(self).await?.plan(&clone, false).await?
+            }
+            _ => deploy::plan(self.client(), template, wanted).await?,
+        };
+        Ok(match planned {
             Planned::Ready(job) => {
                 let Deployment { size, power_on, ready, .. } = *wanted;
                 Planned::Ready(Box::new(Deploying {
@@ -100,7 +102,7 @@ impl Templates for Vsphere {
 
     async fn delete_template(&self, template: &Template, cancel: &Cancel) -> Result<()> {
         if template.kind != TemplateKind::Machine {
-            return Err(Error::unsupported("items of content libraries are only listed here"));
+            return Err(Error::unsupported("items of content libraries are not deleted here"));
         }
         // Somebody may have made a machine of it since it was looked up.
         let Template { id, .. } = machine(self.client(), &template.id).await?;
@@ -189,7 +191,13 @@ async fn item(client: &Client, reference: &str, kinds: &[TemplateKind]) -> Resul
     }
     let id = reference.strip_prefix('@');
     let mut fitting = library::items(client, kinds.len() == 1).await?;
-    fitting.retain(|it| id.map_or(it.name == reference, |id| it.id.0 == id));
+    let named = |it: &Template| {
+        let library = it.source.as_deref().unwrap_or_default();
+        it.name == reference
+            || reference.strip_prefix(library).and_then(|rest| rest.strip_prefix('/'))
+                == Some(it.name.as_str())
+    };
+    fitting.retain(|it| id.map_or_else(|| named(it), |id| it.id.0 == id));
     match fitting.len() {
         0 => Err(missing().with_hint("`hyper template list` shows all")),
         1 => Ok(fitting.swap_remove(0)),
