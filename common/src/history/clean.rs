@@ -93,7 +93,7 @@ pub fn clean(
     each: &mut dyn FnMut(Leftover) -> Result<()>,
 ) -> Result<()> {
     let journal = if dry_run { None } else { Some(Journal::open(dir)?) };
-    let mut seen = HashSet::new();
+    let mut seen = in_work(dir)?;
     for run in Runs::open(dir, RunFilter::default())? {
         let run = run?;
         if run.outcome == Outcome::Running {
@@ -132,6 +132,21 @@ pub fn clean(
         }
     }
     Ok(())
+}
+
+/// The things on platforms that living runs work on: one may go on with what a killed one began,
+/// under the same name.
+///
+/// # Errors
+/// What the operating system said about the journal.
+pub fn in_work(dir: &Path) -> Result<HashSet<Thing>> {
+    let filter = RunFilter { outcomes: vec![Outcome::Running], ..RunFilter::default() };
+    let mut things = HashSet::new();
+    for run in Runs::open(dir, filter)? {
+        let remote = |it: &Thing| matches!(it, Thing::Remote { .. });
+        things.extend(run?.leftovers.into_iter().filter(remote));
+    }
+    Ok(things)
 }
 
 /// What a thing is removed with: for a temporary file all that is beside its final name.

@@ -19,7 +19,7 @@ mod record;
 mod run;
 mod segment;
 
-pub use self::clean::{Fate, Leftover, clean};
+pub use self::clean::{Fate, Leftover, clean, in_work};
 pub use self::entry::{ArtifactEntry, Counts, Failure, Outcome, Thing};
 pub use self::filter::{RunFilter, RunMatch};
 pub use self::journal::{Begin, Journal};

@@ -1,7 +1,6 @@
 //! Requests over HTTP/1.1 and their answers, in hyper's own errors.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use futures::stream::BoxStream;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Url, redirect};
 
+use super::flow::Flow;
 use super::tls::Refused;
 use super::{Thumbprint, Trust};
 use crate::config::Secret;
@@ -146,18 +146,10 @@ impl Http {
         let flow = Arc::new(Flow::default());
         let body = reqwest::Body::wrap_stream(flow.clone().watch(body));
         let sent = client.request(method, url).headers(headers).body(body).send();
-        tokio::pin!(sent);
-        loop {
-            let before = flow.moved.load(Ordering::Relaxed);
-            match tokio::time::timeout(SILENCE, &mut sent).await {
-                Ok(Ok(inner)) => return Ok(Response { inner, place }),
-                Ok(Err(error)) => {
-                    let own = flow.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-                    return Err(own.unwrap_or_else(|| explain(error, &place, "send to the server")));
-                }
-                Err(_) if flow.ended.load(Ordering::Relaxed) => {}
-                Err(_) if flow.moved.load(Ordering::Relaxed) != before => {}
-                Err(_) => return Err(silent(&place)),
+        match flow.wait(sent, &place).await? {
+            Ok(inner) => Ok(Response { inner, place }),
+            Err(error) => {
+                Err(flow.failure().unwrap_or_else(|| explain(error, &place, "send to the server")))
             }
         }
     }
@@ -182,44 +174,6 @@ impl Http {
             })?;
         clients.insert(key, client.clone());
         Ok(client)
-    }
-}
-
-/// What becomes of a body that is sent.
-#[derive(Debug, Default)]
-struct Flow {
-    /// Parts that were taken.
-    moved: AtomicU64,
-    /// Whether all were.
-    ended: AtomicBool,
-    /// What the body failed with, which is told instead of the library's words for it.
-    failure: Mutex<Option<Error>>,
-}
-
-impl Flow {
-    fn watch(
-        self: Arc<Self>,
-        body: BoxStream<'static, Result<Bytes>>,
-    ) -> BoxStream<'static, std::io::Result<Bytes>> {
-        futures::stream::unfold(Some((self, body)), |state| async {
-            let (flow, mut body) = state?;
-            match body.next().await {
-                Some(Ok(part)) => {
-                    flow.moved.fetch_add(1, Ordering::Relaxed);
-                    Some((Ok(part), Some((flow, body))))
-                }
-                Some(Err(error)) => {
-                    let told = std::io::Error::other(error.message().to_owned());
-                    *flow.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    Some((Err(told), None))
-                }
-                None => {
-                    flow.ended.store(true, Ordering::Relaxed);
-                    None
-                }
-            }
-        })
-        .boxed()
     }
 }
 

@@ -4,6 +4,7 @@
 //! In: TLS, one HTTP client for all providers, errors that name the server and never a secret.
 //! Not in: the protocols spoken over it, which are the providers' own.
 
+mod flow;
 mod http;
 mod line;
 mod retry;

@@ -6,7 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http_body_util::Full;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -14,10 +18,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::flow::Flow;
 use super::http::{CONNECT, PAUSE, SILENCE, distrust, not_tls, place, silent};
 use super::tls::Refused;
 use super::{Request, Response, Trust};
 use crate::error::{Error, ErrorKind, Result};
+
+/// What is sent: at once, or in parts.
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// Bytes both ways.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -39,7 +47,7 @@ pub trait Tunnel: Debug + Send + Sync {
 pub struct Tunnelled {
     trust: Trust,
     tunnel: Arc<dyn Tunnel>,
-    connections: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+    connections: Mutex<Vec<SendRequest<Body>>>,
 }
 
 impl Tunnelled {
@@ -55,30 +63,70 @@ impl Tunnelled {
     /// As [`super::Http::send`]; those of the tunnel.
     pub async fn send(&self, request: Request) -> Result<Response> {
         let place = place(&request.url)?;
-        let mut connection = match self.idle() {
-            Some(connection) => connection,
-            None => self.connect(&place, request.url.host_str().unwrap_or_default()).await?,
-        };
-        let answer = timeout(SILENCE, connection.send_request(head(request)?)).await;
+        let mut connection = self.connection(&request, &place).await?;
+        let body = Full::new(request.body.clone().unwrap_or_default());
+        let request = head(request, body.map_err(|never| match never {}).boxed_unsync())?;
+        let answer = timeout(SILENCE, connection.send_request(request)).await;
         let answer = answer.map_err(|_| silent(&place))?;
         let answer = answer.map_err(|error| broke(&place, error))?;
-        // It is ready again once the answer was read.
-        self.lock().push(connection);
-        Ok(Response { inner: answer.map(reqwest::Body::wrap).into(), place })
+        Ok(self.answered(connection, answer, place))
     }
 
-    fn idle(&self) -> Option<SendRequest<Full<Bytes>>> {
+    /// Makes a request with a body that comes in parts, `len` bytes of it where that is known, and
+    /// waits for the head of the answer, whatever its status.
+    ///
+    /// # Errors
+    /// As [`super::Http::upload`]; those of the tunnel.
+    pub async fn upload(
+        &self,
+        request: Request,
+        len: Option<u64>,
+        body: BoxStream<'static, Result<Bytes>>,
+    ) -> Result<Response> {
+        let place = place(&request.url)?;
+        let mut connection = self.connection(&request, &place).await?;
+        let flow = Arc::new(Flow::default());
+        let body = StreamBody::new(flow.clone().watch(body).map_ok(Frame::data));
+        let mut request = head(request, body.boxed_unsync())?;
+        if let Some(len) = len {
+            request.headers_mut().insert(http::header::CONTENT_LENGTH, len.into());
+        }
+        match flow.wait(connection.send_request(request), &place).await? {
+            Ok(answer) => Ok(self.answered(connection, answer, place)),
+            Err(error) => Err(flow.failure().unwrap_or_else(|| broke(&place, error))),
+        }
+    }
+
+    /// The answer. The connection is ready again once it was read.
+    fn answered(
+        &self,
+        connection: SendRequest<Body>,
+        answer: http::Response<hyper::body::Incoming>,
+        place: String,
+    ) -> Response {
+        self.lock().push(connection);
+        Response { inner: answer.map(reqwest::Body::wrap).into(), place }
+    }
+
+    async fn connection(&self, request: &Request, place: &str) -> Result<SendRequest<Body>> {
+        match self.idle() {
+            Some(connection) => Ok(connection),
+            None => self.connect(place, request.url.host_str().unwrap_or_default()).await,
+        }
+    }
+
+    fn idle(&self) -> Option<SendRequest<Body>> {
         let mut connections = self.lock();
         connections.retain(|connection| !connection.is_closed());
         let ready = connections.iter().position(SendRequest::is_ready)?;
         Some(connections.swap_remove(ready))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<SendRequest<Full<Bytes>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<SendRequest<Body>>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn connect(&self, place: &str, host: &str) -> Result<SendRequest<Full<Bytes>>> {
+    async fn connect(&self, place: &str, host: &str) -> Result<SendRequest<Body>> {
         let name = ServerName::try_from(host.to_owned()).map_err(|error| {
             Error::new(ErrorKind::Protocol, "no certificate can be for this name")
                 .with_subject(host)
@@ -99,8 +147,8 @@ impl Tunnelled {
 }
 
 /// The request as it goes over the wire.
-fn head(request: Request) -> Result<http::Request<Full<Bytes>>> {
-    let Request { method, url, headers, body, .. } = request;
+fn head(request: Request, body: Body) -> Result<http::Request<Body>> {
+    let Request { method, url, headers, .. } = request;
     let path = match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
@@ -111,7 +159,7 @@ fn head(request: Request) -> Result<http::Request<Full<Bytes>>> {
     }
     head.header(http::header::HOST, url.authority())
         .header(http::header::USER_AGENT, concat!("hyper/", env!("CARGO_PKG_VERSION")))
-        .body(Full::new(body.unwrap_or_default()))
+        .body(body)
         .map_err(|error| Error::usage("this cannot be asked of a server").with_source(error))
 }
 

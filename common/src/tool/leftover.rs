@@ -8,7 +8,7 @@ use super::{Context, JournaledRun};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result, one_line};
 use crate::fs::Folders;
-use crate::history::{Journal, Outcome, Run, RunFilter, Runs, Thing};
+use crate::history::{Journal, Outcome, Run, RunFilter, Runs, Thing, in_work};
 use crate::provider::{Ledger, Provider, Reclaimed, registry};
 use crate::vm::VmId;
 
@@ -86,6 +86,7 @@ impl JournaledRun {
 /// What ended runs left for a VM, newest first.
 fn left_for(context: &str, vm: &str) -> Result<Vec<(String, Thing)>> {
     let dir = Folders::from_environment()?.history();
+    let in_work = in_work(&dir)?;
     let mut left = Vec::new();
     for run in Runs::open(&dir, RunFilter::default())? {
         let run = run?;
@@ -95,6 +96,7 @@ fn left_for(context: &str, vm: &str) -> Result<Vec<(String, Thing)>> {
         let of_vm = run.leftovers.into_iter().filter(|thing| {
             matches!(thing, Thing::Remote { context: place, vm: owner, .. }
                 if place == context && owner == vm)
+                && !in_work.contains(thing)
         });
         // What was made last stands in the way of what was made before.
         left.extend(of_vm.rev().map(|thing| (run.id.clone(), thing)));

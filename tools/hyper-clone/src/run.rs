@@ -7,7 +7,7 @@ use hyper_common::error::{Error, Result, one_line};
 use hyper_common::history::Counts;
 use hyper_common::output::Outcome;
 use hyper_common::provider::NewSnapshot;
-use hyper_common::tool::Context;
+use hyper_common::tool::{Context, JournaledRun};
 
 use crate::plan::{self, Item, Next};
 use crate::record::CloneRow;
@@ -32,7 +32,7 @@ pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
     let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
     let run = cx.begin_run("hyper-clone", &request, &sources, &targets)?;
     let mut counts = Counts { total: items.len() as u64, ..Counts::default() };
-    let outcome = make_all(items, &request, &mut counts, cx).await;
+    let outcome = make_all(items, &request, &run, &mut counts, cx).await;
     counts.failed = counts.total - counts.succeeded;
     run.end_with(outcome.as_ref().err(), counts, 0)?;
     outcome
@@ -65,6 +65,7 @@ fn show(items: Vec<Item>, dry_run: bool, cx: &mut Context) -> Result<()> {
 async fn make_all(
     mut items: Vec<Item>,
     request: &Request,
+    run: &JournaledRun,
     counts: &mut Counts,
     cx: &mut Context,
 ) -> Result<()> {
@@ -82,6 +83,7 @@ async fn make_all(
         stop_on_error: roll_back || request.on_error == OnError::Stop,
         stopped: AtomicBool::new(false),
         cancel: &cancel,
+        run,
         reporter: reporter.clone(),
     };
     let work = items.into_iter().map(|item| {

@@ -9,6 +9,7 @@ use hyper_common::error::{Error, Result};
 use hyper_common::output::Outcome;
 use hyper_common::progress::{Reporter, TaskProgress};
 use hyper_common::provider::{CloneJob, Provider, Step, Switched};
+use hyper_common::tool::JournaledRun;
 use hyper_common::vm::VmId;
 
 use crate::plan::{Item, Next};
@@ -34,6 +35,8 @@ pub struct Shop<'s> {
     pub stopped: AtomicBool,
     /// The wish to stop.
     pub cancel: &'s Cancel,
+    /// The run in the journal.
+    pub run: &'s JournaledRun,
     /// Who hears how far it is.
     pub reporter: Arc<dyn Reporter>,
 }
@@ -54,7 +57,7 @@ impl Shop<'_> {
         match next {
             Next::Fail(error) => result = Err(error),
             Next::There => row.outcome = Outcome::Exists,
-            Next::Make(job) => match self.make(&*job, task.as_deref()).await {
+            Next::Make(job) => match self.make(&*job, &row.context, task.as_deref()).await {
                 Ok(id) => {
                     row.id = Some(id.clone());
                     row.outcome = Outcome::Done;
@@ -89,13 +92,19 @@ impl Shop<'_> {
         Done { row, failure: None, made }
     }
 
-    async fn make(&self, job: &dyn CloneJob, task: Option<&dyn TaskProgress>) -> Result<VmId> {
+    async fn make(
+        &self,
+        job: &dyn CloneJob,
+        context: &str,
+        task: Option<&dyn TaskProgress>,
+    ) -> Result<VmId> {
+        let ledgers = |vm: &VmId| self.run.ledger(context, vm);
         let tell = |step: Step| match (task, step) {
             (Some(task), Step::Phase(phase)) => task.step(Some(&phase), None),
             (Some(task), Step::Percent(percent)) => task.step(None, Some(percent)),
             (None, _) => {}
         };
-        job.make(&tell, self.cancel).await
+        job.make(&tell, &ledgers, self.cancel).await
     }
 
     async fn switch_on(&self, provider: &dyn Provider, id: &VmId) -> Result<Switched> {

@@ -8,6 +8,8 @@ mod cluster;
 #[path = "../../hyper-vm/tests/vcsim/mod.rs"]
 mod vcsim;
 
+use std::process::{Child, Command, Stdio};
+
 use serde_json::{Value, json};
 
 use self::cluster::{Cluster, machine, wait_for};
@@ -267,4 +269,97 @@ fn a_snapshot_is_cloned_into_another_namespace_and_what_fails_leaves_nothing() {
     let stopped = lab.run(&["web01", &late, "--timeout", "3s"]);
     assert_eq!(stopped.status, 11, "{stopped:?}");
     gone("late");
+}
+
+impl Lab {
+    /// Begins a clone and does not wait for its end.
+    fn begin(&self, target: &str) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-clone"));
+        command.args(["web01", target, "-c", "hyper-sim", "-n", &self.space]);
+        command.env_clear().env("HOME", self.home.path());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        command.env("KUBECONFIG", self.cluster.kubeconfig()).spawn().unwrap()
+    }
+
+    /// Begins a clone, and kills the run when `so` holds.
+    fn kill(&self, target: &str, so: impl Fn() -> bool) {
+        let mut child = self.begin(target);
+        wait_for("the clone to be begun", so);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// What `hyper history` says of its runs.
+    fn history(&self, args: &[&str]) -> String {
+        let variables = [("KUBECONFIG", self.cluster.kubeconfig().to_owned())];
+        let args = [&["runs"], args].concat();
+        let done = run(&beside("hyper-history"), self.home.path(), &variables, &args);
+        assert_eq!(done.status, 0, "{done:?}");
+        done.out
+    }
+
+    /// What there is only for the time of a clone into `other`.
+    fn helpers(&self, other: &str) -> Vec<String> {
+        let parts = [(&*self.space, "vmexport,secret"), (other, "configmap,secret,dv,vm")];
+        let mut found = Vec::new();
+        for (space, kinds) in parts {
+            let all = self.cluster.kubectl(&["get", kinds, "-n", space, "-o", "name"]);
+            let own =
+                |it: &&str| it.contains("hyper-clone-") || space == other && it.contains("web");
+            found.extend(all.lines().filter(own).map(str::to_owned));
+        }
+        found
+    }
+}
+
+#[test]
+fn what_a_killed_clone_left_in_two_namespaces_is_removed() {
+    let lab = Lab::new();
+    let other = lab.cluster.namespace();
+    let object = format!("datavolumes/{other}/web02");
+    lab.cluster.fault(&format!("op=controller,object={object},delay=3s,max=2"));
+    let volume = || lab.cluster.get(&other, "dv", "web02-root") != Value::Null;
+    lab.kill(&format!("{other}/web02"), volume);
+    let left = lab.helpers(&other);
+    assert!(left.len() >= 6, "{left:?}");
+    let planned = lab.history(&["clean", "--dry-run"]);
+    assert!(planned.contains("export") && planned.contains("half-made clone"), "{planned}");
+    assert_eq!(lab.helpers(&other), left, "nothing is removed yet");
+    lab.history(&["clean", "--yes"]);
+    assert_eq!(lab.helpers(&other), [""; 0]);
+    assert_ne!(lab.get("vm", "web01"), Value::Null, "the source stays");
+    let again = lab.history(&["clean", "--yes", "-o", "json"]);
+    assert!(!again.contains("half-made"), "{again}");
+}
+
+#[test]
+fn a_clone_that_another_run_goes_on_with_is_left_alone() {
+    let lab = Lab::new();
+    let other = lab.cluster.namespace();
+    let object = format!("datavolumes/{other}/web02");
+    lab.cluster.fault(&format!("op=controller,object={object},delay=3s,max=2"));
+    let target = format!("{other}/web02");
+    lab.kill(&target, || lab.cluster.get(&other, "dv", "web02-root") != Value::Null);
+    let second = lab.begin(&target);
+    wait_for("the second run", || lab.history(&["list", "-o", "json"]).contains("running"));
+    lab.history(&["clean", "--yes"]);
+    let done = second.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert!(!said.contains("another one is made"), "{said}");
+    lab.history(&["clean", "--yes"]);
+    let clone = lab.cluster.get(&other, "vm", "web02");
+    assert!(!clone["metadata"].to_string().contains("hyper/unfinished"), "{clone}");
+    assert_eq!(lab.content(&other, "web02", &[]), lab.content(&lab.space, "web01", &[]));
+}
+
+#[test]
+fn the_object_of_a_killed_clone_is_removed() {
+    let lab = Lab::new();
+    let object = format!("virtualmachineclones/{}", lab.space);
+    lab.cluster.fault(&format!("op=controller,object={object},delay=3s,max=2"));
+    lab.kill("web02", || lab.left("vmclone").contains("hyper-web02"));
+    assert!(lab.history(&["clean", "--dry-run"]).contains("clone object"));
+    lab.history(&["clean", "--yes"]);
+    assert_eq!(lab.left("vmclone"), "");
 }

@@ -28,12 +28,13 @@ pub enum RunsVerb {
     List(ListArgs),
     /// Show all about one run
     Show(ShowArgs),
-    /// Remove what killed, interrupted and failed runs left behind: files, snapshots, leases
+    /// Remove what killed, interrupted and failed runs left behind
     ///
     /// Only what a run noted in the history is removed: files whose names are those of hyper's
-    /// temporary files and on which no living run works, and what a platform still has of
-    /// snapshots and leases that an export made for itself. An export that could have been
-    /// continued starts anew afterwards.
+    /// temporary files and on which no living run works, and what a platform still has of what a
+    /// run made for itself (snapshots, leases, exports) or did not bring to its end (machines that
+    /// were never filled, clones, templates). A run that could have been continued starts anew
+    /// afterwards.
     Clean(CleanArgs),
 }
 

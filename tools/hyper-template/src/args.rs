@@ -4,7 +4,8 @@ use clap::builder::{NonEmptyStringValueParser as Text, PossibleValuesParser, Typ
 use clap::{Args, Subcommand};
 use hyper_common::provider::TemplateKind;
 use hyper_common::tool::flags::{
-    ContextFlags, DryRunFlags, OutputFlags, ReferenceFlags, TalkFlags, TimeoutFlags, YesFlags,
+    ContextFlags, DryRunFlags, OutputFlags, ProgressFlags, ReferenceFlags, TalkFlags, TimeoutFlags,
+    YesFlags,
 };
 use hyper_common::vm::parse_bytes;
 
@@ -90,7 +91,7 @@ pub struct CreateArgs {
     #[command(flatten)]
     pub output: OutputFlags,
     #[command(flatten)]
-    pub talk: TalkFlags,
+    pub progress: ProgressFlags,
 }
 
 /// Where things are put.
@@ -159,7 +160,7 @@ pub struct DeployArgs {
     #[command(flatten)]
     pub output: OutputFlags,
     #[command(flatten)]
-    pub talk: TalkFlags,
+    pub progress: ProgressFlags,
 }
 
 /// Which kinds are meant.

@@ -1,6 +1,6 @@
 //! Making templates, and machines from them.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
@@ -8,19 +8,17 @@ use hyper_common::cancel::Cancel;
 use hyper_common::error::{Error, Result};
 use hyper_common::history::Counts;
 use hyper_common::output::Outcome;
+use hyper_common::progress::Reporter;
 use hyper_common::provider::{
     CloneJob, Deployment, NewTemplate, Origin, Planned, Step, TemplateKind,
 };
 use hyper_common::tool::machines::AT_ONCE;
-use hyper_common::tool::{Context, Remarks};
+use hyper_common::tool::{Context, JournaledRun};
 use hyper_common::vm::VmId;
 
 use crate::record::ActionRow;
 use crate::request::{Creation, Deploy, Material, Request};
 use crate::run::{Keeper, open};
-
-/// Hundredths between two remarks.
-const STEP: u8 = 10;
 
 /// Makes a template.
 ///
@@ -55,7 +53,10 @@ pub async fn create(wanted: Creation, cx: &mut Context) -> Result<()> {
     let request = Request::Create(wanted.clone());
     let run = cx.begin_run("hyper-template", &request, &sources, &[&place])?;
     let begun = Instant::now();
-    let made = make(&*job, &wanted.name, &cx.remarks, &cx.cancel).await;
+    let progress = cx.start_progress();
+    let shop = Shop { context: &wanted.context, run: &run, reporter: progress.reporter() };
+    let made = shop.make(&*job, (&wanted.name, "create"), &cx.cancel).await;
+    drop(progress);
     let row = ActionRow { duration: Some(begun.elapsed()), ..row };
     let (row, outcome) = match made {
         Ok(id) => (ActionRow { id: Some(id), outcome: Outcome::Done, ..row }, Ok(())),
@@ -87,20 +88,31 @@ async fn new_template(keeper: &Keeper, wanted: &Creation) -> Result<NewTemplate>
     })
 }
 
-/// Carries out a job and tells how far it is.
-async fn make(job: &dyn CloneJob, name: &str, remarks: &Remarks, cancel: &Cancel) -> Result<VmId> {
-    let told = AtomicU8::new(0);
-    let tell = |step: Step| match step {
-        Step::Phase(phase) => remarks.say(&format!("{name}: {phase}")),
-        Step::Percent(percent) => {
-            let last = told.load(Ordering::Relaxed);
-            if percent >= last.saturating_add(STEP) {
-                told.store(percent, Ordering::Relaxed);
-                remarks.say(&format!("{name}: {percent} %"));
-            }
-        }
-    };
-    job.make(&tell, cancel).await
+/// What all that a run makes shares.
+struct Shop<'s> {
+    context: &'s str,
+    run: &'s JournaledRun,
+    reporter: Arc<dyn Reporter>,
+}
+
+impl Shop<'_> {
+    /// Carries out a job and tells how far it is.
+    async fn make(
+        &self,
+        job: &dyn CloneJob,
+        (name, verb): (&str, &str),
+        cancel: &Cancel,
+    ) -> Result<VmId> {
+        let task = self.reporter.task(name, verb);
+        let tell = |step: Step| match step {
+            Step::Phase(phase) => task.step(Some(&phase), None),
+            Step::Percent(percent) => task.step(None, Some(percent)),
+        };
+        let ledgers = |vm: &VmId| self.run.ledger(self.context, vm);
+        let made = job.make(&tell, &ledgers, cancel).await;
+        task.finish(made.is_ok());
+        made
+    }
 }
 
 /// A machine that is wanted, and what the look at it showed.
@@ -134,7 +146,7 @@ pub async fn deploy(wanted: Deploy, cx: &mut Context) -> Result<()> {
     let request = Request::Deploy(wanted.clone());
     let run = cx.begin_run("hyper-template", &request, &[&source], &targets)?;
     let mut counts = Counts { total: items.len() as u64, ..Counts::default() };
-    let outcome = deploy_all(items, &keeper, &wanted, &mut counts, cx).await;
+    let outcome = deploy_all(items, (&keeper, &wanted), &run, &mut counts, cx).await;
     counts.failed = counts.total - counts.succeeded;
     run.end_with(outcome.as_ref().err(), counts, 0)?;
     outcome
@@ -191,18 +203,20 @@ fn show(items: Vec<Item>, dry_run: bool, cx: &mut Context) -> Result<()> {
 
 async fn deploy_all(
     items: Vec<Item>,
-    keeper: &Keeper,
-    wanted: &Deploy,
+    (keeper, wanted): (&Keeper, &Deploy),
+    run: &JournaledRun,
     counts: &mut Counts,
     cx: &mut Context,
 ) -> Result<()> {
     let total = items.len();
-    let (cancel, remarks) = (cx.cancel.clone(), cx.remarks.clone());
-    let work = items.into_iter().map(|item| deploy_one(item, keeper, wanted, &remarks, &cancel));
+    let (cancel, progress) = (cx.cancel.clone(), cx.start_progress());
+    let reporter = progress.reporter();
+    let shop = Shop { context: &wanted.template.context, run, reporter: reporter.clone() };
+    let work = items.into_iter().map(|item| deploy_one(item, keeper, wanted, &shop, &cancel));
     let mut work = futures::stream::iter(work).buffer_unordered(AT_ONCE);
     let (mut failures, mut printed) = (Vec::new(), Ok(()));
     while let Some((row, failure)) = work.next().await {
-        printed = printed.and(cx.printer.next(&row));
+        printed = printed.and(cx.print_over(&*reporter, &row));
         counts.succeeded += u64::from(failure.is_none());
         failures.extend(failure);
     }
@@ -215,7 +229,7 @@ async fn deploy_one(
     item: Item,
     keeper: &Keeper,
     wanted: &Deploy,
-    remarks: &Remarks,
+    shop: &Shop<'_>,
     cancel: &Cancel,
 ) -> (ActionRow, Option<Error>) {
     let Item { name, row, plan } = item;
@@ -223,7 +237,7 @@ async fn deploy_one(
     let switched = wanted.power_on.then(|| "switched on".to_owned());
     let done = match plan {
         Ok(Planned::Ready(job)) => {
-            let made = make(&*job, &name, remarks, cancel).await;
+            let made = shop.make(&*job, (&name, "deploy"), cancel).await;
             made.map(|id| (id, Outcome::Done, switched))
         }
         Ok(Planned::There(id)) => match switch_on(keeper, wanted, &id, cancel).await {

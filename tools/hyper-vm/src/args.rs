@@ -190,6 +190,18 @@ pub struct CreateArgs {
     #[arg(long, value_name = "URL", requires = "image_upload")]
     pub upload_proxy_url: Option<String>,
 
+    /// Reach the upload proxy this way: ingress (the address that CDI names), port-forward (a port of
+    /// its pod, through the API server), or auto (the second where the first does not lead to it)
+    #[arg(
+        long,
+        value_name = "WAY",
+        default_value = "auto",
+        value_parser = ["auto", "ingress", "port-forward"],
+        requires = "image_upload",
+        conflicts_with = "upload_proxy_url"
+    )]
+    pub transport: String,
+
     /// Believe an upload proxy for which the authorities in this file of PEM vouch, instead of those
     /// that CDI names
     #[arg(long, value_name = "FILE", requires = "image_upload")]

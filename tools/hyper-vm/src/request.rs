@@ -244,6 +244,7 @@ fn described(args: CreateArgs, name: String) -> Result<Origin> {
     let disk = sources.into_iter().flatten().next();
     let proxy = UploadProxy {
         url: args.upload_proxy_url,
+        transport: args.transport.parse().map_err(Error::usage)?,
         authorities: args.upload_proxy_ca,
         insecure: args.insecure,
     };

@@ -255,11 +255,29 @@ fn who_interrupts_or_kills_it_leaves_nothing_either() {
     lab.is_gone("killed");
 }
 
+impl Lab {
+    /// One with a cluster of its own.
+    fn private() -> Self {
+        let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(&["--pace", "20ms"])));
+        let home = tempfile::tempdir().unwrap();
+        Self { cluster, space: cluster.namespace(), home }
+    }
+
+    /// Lets CDI say this of its upload proxy.
+    fn announce(&self, status: Value) {
+        let path = "/apis/cdi.kubevirt.io/v1beta1/cdiconfigs/config/status";
+        let mut config = self.cluster.get("default", "cdiconfig", "config");
+        config["status"] = status;
+        let args = ["replace", "--raw", path, "-f", "-"];
+        let replaced = self.cluster.try_kubectl(&args, Some(&config.to_string()));
+        assert!(replaced.status.success(), "{}", String::from_utf8_lossy(&replaced.stderr));
+    }
+}
+
 #[test]
 fn flag_upload_proxy_url_and_flag_upload_proxy_ca_and_flag_insecure() {
-    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(&["--pace", "20ms"])));
-    let home = tempfile::tempdir().unwrap();
-    let lab = Lab { cluster, space: cluster.namespace(), home };
+    let lab = Lab::private();
+    let cluster = lab.cluster;
     let disk = lab.disk("disk.img");
     let url = format!("https://{}", cluster.at("ingress").trim_start_matches("https://"));
     let nobody = lab.upload("a", &disk, &["--upload-proxy-url", "https://127.0.0.1:1"]);
@@ -267,21 +285,78 @@ fn flag_upload_proxy_url_and_flag_upload_proxy_ca_and_flag_insecure() {
     lab.is_gone("a");
     let plain = lab.upload("a", &disk, &["--upload-proxy-url", "http://127.0.0.1:1"]);
     assert_eq!(plain.status, 2, "{plain:?}");
-    let path = "/apis/cdi.kubevirt.io/v1beta1/cdiconfigs/config/status";
-    let mut config = cluster.get("default", "cdiconfig", "config");
-    config["status"] = json!({});
-    let replaced =
-        cluster.try_kubectl(&["replace", "--raw", path, "-f", "-"], Some(&config.to_string()));
-    assert!(replaced.status.success(), "{}", String::from_utf8_lossy(&replaced.stderr));
-    let unknown = lab.upload("a", &disk, &[]);
-    assert_eq!(unknown.status, 7, "{unknown:?}");
-    assert!(unknown.err.contains("--upload-proxy-url"), "{unknown:?}");
+    lab.announce(json!({}));
     let stranger = lab.upload("a", &disk, &["--upload-proxy-url", &url]);
     assert_eq!(stranger.status, 4, "{stranger:?}");
+    assert!(stranger.err.contains("--upload-proxy-ca"), "{stranger:?}");
     lab.is_gone("a");
     let named = ["--upload-proxy-url", &url, "--upload-proxy-ca", cluster.at("ca_file")];
     lab.uploaded("a", &disk, &named);
     lab.holds("a", &disk);
     lab.uploaded("b", &disk, &["--upload-proxy-url", &url, "--insecure"]);
     lab.holds("b", &disk);
+}
+
+#[test]
+fn flag_transport() {
+    let lab = Lab::private();
+    let disk = lab.disk("disk.img");
+    let by_port = ["--transport", "port-forward"];
+    let by_ingress = ["--transport", "ingress"];
+    // By a port of the proxy's pod, though there is an address.
+    let closed = "op=portforward,object=pods/cdi-uploadproxy,status=403";
+    lab.uploaded("port", &disk, &by_port);
+    lab.holds("port", &disk);
+    let vmdk = lab.as_format(&disk, "disk.vmdk", &["-O", "vmdk"]);
+    lab.uploaded("converted", &vmdk, &by_port);
+    lab.holds("converted", &disk);
+    // An address that leads nowhere, and one that does not vouch for itself.
+    for (name, status) in [
+        ("dead", json!({ "uploadProxyURL": "127.0.0.1:1" })),
+        ("stranger", json!({ "uploadProxyURL": lab.cluster.at("ingress") })),
+    ] {
+        lab.announce(status);
+        let failed = lab.upload(name, &disk, &by_ingress);
+        assert_eq!(failed.status, if name == "dead" { 8 } else { 4 }, "{failed:?}");
+        lab.is_gone(name);
+        let done = lab.upload(name, &disk, &[]);
+        assert_eq!(done.status, 0, "{done:?}");
+        let note = done.json()["note"].to_string();
+        assert!(note.contains("through the API server"), "{done:?}");
+        lab.holds(name, &disk);
+    }
+    // No address at all.
+    lab.announce(json!({}));
+    let unknown = lab.upload("none", &disk, &by_ingress);
+    assert_eq!(unknown.status, 7, "{unknown:?}");
+    assert!(unknown.err.contains("--transport port-forward"), "{unknown:?}");
+    lab.uploaded("none", &disk, &[]);
+    lab.holds("none", &disk);
+    // The pod's certificate is held against CDI's authority.
+    let authority = json!({ "data": { "ca-bundle.crt": "" } }).to_string();
+    let patch = ["patch", "configmap", "-n", "cdi", "cdi-uploadproxy-signer-bundle", "-p"];
+    lab.cluster.kubectl(&[&patch[..], &[&authority]].concat());
+    let stranger = lab.upload("x", &disk, &[]);
+    assert_eq!(stranger.status, 4, "{stranger:?}");
+    lab.uploaded("named", &disk, &["--upload-proxy-ca", lab.cluster.at("ca_file")]);
+    // Who may not use the port is told so, and nothing stays.
+    lab.cluster.fault(closed);
+    let refused = lab.upload("x", &disk, &["--insecure"]);
+    assert_eq!(refused.status, 4, "{refused:?}");
+    assert!(refused.err.contains("--upload-proxy-url"), "{refused:?}");
+    lab.is_gone("x");
+}
+
+#[test]
+fn a_port_that_breaks_is_taken_up_again() {
+    let lab = Lab::new();
+    let disk = lab.disk("disk.img");
+    let args = ["--transport", "port-forward"];
+    lab.cluster.fault(&format!("op=upload,object={}/again,cut=1000000,skip=1,max=1", lab.space));
+    lab.uploaded("again", &disk, &args);
+    lab.holds("again", &disk);
+    lab.cluster.fault(&format!("op=upload,object={}/refused,status=400,skip=1", lab.space));
+    let refused = lab.upload("refused", &disk, &args);
+    assert_eq!(refused.status, 1, "{refused:?}");
+    lab.is_gone("refused");
 }

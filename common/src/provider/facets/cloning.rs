@@ -1,10 +1,12 @@
 //! Making VMs of VMs.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Serialize;
 
+use super::export::Ledger;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::vm::VmId;
@@ -80,18 +82,27 @@ pub enum Planned {
     Ready(Box<dyn CloneJob>),
 }
 
+/// Gives the place where is noted what a killed run would leave of a VM.
+pub type Ledgers<'l> = &'l (dyn Fn(&VmId) -> Arc<dyn Ledger> + Send + Sync);
+
 /// A clone that can be made.
 #[async_trait]
 pub trait CloneJob: Debug + Send + Sync {
     /// What of the source does not go along, a clause each.
     fn remarks(&self) -> Vec<String>;
 
-    /// Makes it, and waits until it is whole. `tell` hears how far the platform says it is.
+    /// Makes it, and waits until it is whole. `tell` hears how far the platform says it is; what
+    /// nobody but hyper would remove is noted in the `ledgers` before it is made.
     ///
     /// # Errors
     /// `Conflict` for a name that somebody took meanwhile; `Interrupted` or `TimedOut` when asked
     /// to stop: it is called off where the platform can do that; those of the platform.
-    async fn make(&self, tell: &(dyn Fn(Step) + Send + Sync), cancel: &Cancel) -> Result<VmId>;
+    async fn make(
+        &self,
+        tell: &(dyn Fn(Step) + Send + Sync),
+        ledgers: Ledgers<'_>,
+        cancel: &Cancel,
+    ) -> Result<VmId>;
 }
 
 /// How far a clone is.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,8 +10,8 @@ use futures::stream::BoxStream;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::cloning::Place;
-use super::export::Ledger;
+use super::cloning::{Ledgers, Place};
+use super::export::Transport;
 use super::migrate::Destination;
 use super::power::Stop;
 use super::resize::Size;
@@ -173,6 +172,8 @@ impl Debug for Sending {
 pub struct UploadProxy {
     /// Its URL.
     pub url: Option<String>,
+    /// The way to it, where no URL is given.
+    pub transport: Transport,
     /// A file with the authorities that vouch for it, in PEM form.
     pub authorities: Option<PathBuf>,
     /// Whether anyone is believed.
@@ -187,7 +188,7 @@ pub struct Upload<'u> {
     /// Who takes it.
     pub proxy: &'u UploadProxy,
     /// Where is noted what a killed run would leave of a VM.
-    pub ledger: &'u (dyn Fn(&VmId) -> Arc<dyn Ledger> + Send + Sync),
+    pub ledger: Ledgers<'u>,
 }
 
 impl Debug for Upload<'_> {

@@ -11,16 +11,20 @@ use super::discovery::KUBEVIRT;
 use super::inventory::{MACHINES, both, optional};
 use super::power::look;
 use super::record::{id, parts};
+use super::vmexport::remove;
 use super::wire::{Condition, Meta, VirtualMachine};
 use super::{Kubevirt, NAME, snapshots};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::facets::cloning::{CloneJob, Cloning, NewClone, Planned, Step, mark};
+use crate::provider::facets::cloning::{CloneJob, Cloning, Ledgers, NewClone, Planned, Step, mark};
 use crate::provider::facets::snapshots::{SnapshotStatus, Snapshots, find as find_snapshot};
 use crate::vm::VmId;
 
 /// `VirtualMachineClone`.
 pub const CLONES: (&str, &str) = ("clone.kubevirt.io", "virtualmachineclones");
+
+/// The word for the objects of clones in the journal.
+pub(super) const CLONE: &str = "clone object";
 
 /// The annotation of a clone that says what it was made of.
 pub(super) const MARK: &str = "hyper/cloned-from";
@@ -112,6 +116,26 @@ impl Kubevirt {
         }
     }
 
+    /// Removes the object of a clone; the cluster calls off with it what is not done. Whether it
+    /// was there.
+    ///
+    /// # Errors
+    /// The server's.
+    pub(super) async fn remove_clone_object(
+        &self,
+        namespace: &str,
+        name: &str,
+        dry_run: bool,
+    ) -> Result<bool> {
+        let resource = self.client().resource(CLONES.0, CLONES.1).await?;
+        match dry_run {
+            true => self.exists(resource, Some(namespace), name).await,
+            false => {
+                remove(self.client(), Place { resource, namespace: Some(namespace) }, name).await
+            }
+        }
+    }
+
     async fn ready_snapshot(&self, vm: &VmId, name: &str) -> Result<End> {
         let all = self.all(vm).await?;
         let snapshot = find_snapshot(&all, name)?;
@@ -138,10 +162,17 @@ impl CloneJob for Job {
         Vec::new()
     }
 
-    async fn make(&self, tell: &(dyn Fn(Step) + Send + Sync), cancel: &Cancel) -> Result<VmId> {
+    async fn make(
+        &self,
+        tell: &(dyn Fn(Step) + Send + Sync),
+        ledgers: Ledgers<'_>,
+        cancel: &Cancel,
+    ) -> Result<VmId> {
         cancel.check()?;
         let client = self.kubevirt.client();
         let place = self.place().await?;
+        let ledger = ledgers(&id(&self.namespace, &self.name));
+        ledger.making(CLONE, &self.object_name())?;
         let clone = match self.begun().await? {
             Some(clone) if clone.status.phase != "Failed" => clone,
             failed => {
@@ -161,6 +192,9 @@ impl CloneJob for Job {
         // It has done its work; or this is how it is called off, with all that it has begun.
         let removed = client.delete(place, &clone, &json!({})).await;
         drop(left);
+        if removed.is_ok() {
+            ledger.removed(CLONE, &self.object_name())?;
+        }
         let target = made?;
         noted.and(removed)?;
         Ok(id(&self.namespace, &target))

@@ -80,7 +80,7 @@ impl Create for Kubevirt {
                 }
             }
         }
-        if let Some(filling) = filling.filter(|_| !wanted.dry_run)
+        if let Some(filling) = filling.as_ref().filter(|_| !wanted.dry_run)
             && let Err(error) = filling.fill(wanted.start, cancel).await
         {
             self.remove(&made, false).await;
@@ -100,6 +100,9 @@ impl Create for Kubevirt {
                 note = self.completed(object, cancel).await?.or(note);
             }
         }
+        let way = filling.as_ref().and_then(|filling| filling.remark()).map(str::to_owned);
+        let notes: Vec<_> = [note, way].into_iter().flatten().collect();
+        let note = (!notes.is_empty()).then(|| notes.join("; "));
         Ok(Made { vm, note })
     }
 

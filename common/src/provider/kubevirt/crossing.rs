@@ -2,7 +2,7 @@
 //! (export.kubevirt.io), and CDI imports them over there from the export's own server. All names
 //! derive from the clone's, so that a run after one that was killed finds what there is.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use super::moment;
 use super::opening::runs;
 use super::power::look;
 use super::record::{id, parts};
+use super::session::EXPORT;
 use super::snapshots::GROUP;
 use super::transplant::{Moved, Transplant, transplant};
 use super::upload::{UNFINISHED, templates};
@@ -25,8 +26,15 @@ use super::vmexport::{Exports, Link, Subject, remove};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result, ResultExt, one_line};
 use crate::net::secret_word;
-use crate::provider::facets::cloning::{CloneJob, NewClone, Planned, Step, mark};
+use crate::provider::facets::cloning::{CloneJob, Ledgers, NewClone, Planned, Step, mark};
+use crate::provider::facets::export::Ledger;
 use crate::vm::{VmId, format_bytes};
+
+/// The word for clones in other namespaces in the journal.
+pub(super) const CROSSING: &str = "half-made clone";
+
+/// What leads imports to the export, in the clone's namespace.
+const LEADS: [&str; 2] = ["configmaps", "secrets"];
 
 /// Hours that an export lives at the least, and bytes for which it lives an hour more.
 const HOURS: (u64, u64) = (2, 32 << 30);
@@ -43,6 +51,7 @@ pub(super) struct Crossing {
     kubevirt: Kubevirt,
     exports: Exports,
     subject: Subject,
+    source: VmId,
     namespace: String,
     name: String,
     mark: String,
@@ -60,6 +69,39 @@ enum State {
 }
 
 impl Kubevirt {
+    /// Removes what tells a namespace whom to believe and what to show; whether any of it was there.
+    async fn remove_leads(&self, namespace: &str, helper: &str) -> Result<bool> {
+        let mut there = false;
+        for plural in LEADS {
+            let place = Place { resource: Resource::core(plural), namespace: Some(namespace) };
+            there |= remove(self.client(), place, helper).await?;
+        }
+        Ok(there)
+    }
+
+    /// Removes what a killed run left of a clone where it was to be; whether any of it was there.
+    ///
+    /// # Errors
+    /// The server's.
+    pub(super) async fn remove_crossing(
+        &self,
+        vm: &VmId,
+        helper: &str,
+        dry_run: bool,
+    ) -> Result<bool> {
+        let (namespace, _) = parts(vm);
+        if !dry_run {
+            let machine = self.remove_unfilled(vm, helper).await?;
+            return Ok(self.remove_leads(namespace, helper).await? || machine);
+        }
+        for plural in LEADS {
+            if self.exists(Resource::core(plural), Some(namespace), helper).await? {
+                return Ok(true);
+            }
+        }
+        self.has_unfilled(vm, helper).await
+    }
+
     /// Looks at what is to be cloned into another namespace.
     ///
     /// # Errors
@@ -108,6 +150,7 @@ impl Kubevirt {
             exports: Exports::of(self.client(), from).await?,
             kubevirt: self.clone(),
             subject,
+            source: wanted.source.clone(),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             mark,
@@ -193,16 +236,28 @@ impl CloneJob for Crossing {
         self.made.remarks.clone()
     }
 
-    async fn make(&self, tell: &(dyn Fn(Step) + Send + Sync), cancel: &Cancel) -> Result<VmId> {
+    async fn make(
+        &self,
+        tell: &(dyn Fn(Step) + Send + Sync),
+        ledgers: Ledgers<'_>,
+        cancel: &Cancel,
+    ) -> Result<VmId> {
         cancel.check()?;
         let words = format!("the VirtualMachine {} in {}", self.name, self.namespace);
         let left = cancel.leftover(words);
+        let notes = self.notes(ledgers);
+        for (ledger, what) in &notes {
+            ledger.making(what, &self.helper())?;
+        }
         let made = self.begin_and_follow(tell, cancel).await;
-        let ended = match &made {
+        let mut ended = match &made {
             Ok(()) => self.dismiss().await,
             Err(_) => self.call_off().await,
         };
         drop(left);
+        for (ledger, what) in &notes {
+            ended = ended.and_then(|()| ledger.removed(what, &self.helper()));
+        }
         match (made, ended) {
             (Ok(()), ended) => ended?,
             (Err(error), Ok(())) => return Err(error),
@@ -221,6 +276,12 @@ impl Crossing {
     fn helper(&self) -> String {
         let place = format!("{} {}", self.namespace, self.mark);
         format!("hyper-clone-{}", &blake3::hash(place.as_bytes()).to_hex()[..12])
+    }
+
+    /// What a killed run would leave, and where that is noted: the export is with the source, all
+    /// else with the clone.
+    fn notes(&self, ledgers: Ledgers<'_>) -> [(Arc<dyn Ledger>, &'static str); 2] {
+        [(ledgers(&self.source), EXPORT), (ledgers(&id(&self.namespace, &self.name)), CROSSING)]
     }
 
     fn here(&self, plural: &'static str) -> Place<'_> {
@@ -371,11 +432,8 @@ impl Crossing {
 
     /// Removes what was only there for the time.
     async fn dismiss(&self) -> Result<()> {
-        let (helper, client) = (self.helper(), self.kubevirt.client());
-        for plural in ["configmaps", "secrets"] {
-            remove(client, self.here(plural), &helper).await?;
-        }
-        self.exports.remove(&helper).await.map(drop)
+        self.kubevirt.remove_leads(&self.namespace, &self.helper()).await?;
+        self.exports.remove(&self.helper()).await.map(drop)
     }
 
     /// Removes all that was made.

@@ -1,16 +1,19 @@
-//! Removing what killed runs left: exports with their tokens, snapshots, and machines that were
-//! never filled.
+//! Removing what killed runs left: exports with their tokens, snapshots, machines and templates that
+//! were never filled, and what clones need for the time.
 
 use async_trait::async_trait;
 
-use super::Kubevirt;
+use super::cloning::CLONE;
+use super::crossing::CROSSING;
 use super::inventory::optional;
 use super::moment::{SNAPSHOT, remove_snapshot};
 use super::record::parts;
 use super::session::EXPORT;
 use super::snapshots::VmSnapshot;
+use super::template_make::TEMPLATE;
 use super::upload::UPLOAD;
 use super::vmexport::Exports;
+use super::{Kubevirt, template_make};
 use crate::error::Result;
 use crate::provider::{Reclaim, Reclaimed};
 use crate::vm::VmId;
@@ -32,6 +35,9 @@ impl Reclaim for Kubevirt {
                 optional(self.client().get::<VmSnapshot>(place, id).await)?.is_some()
             }
             SNAPSHOT => remove_snapshot(self, namespace, id).await?,
+            CLONE => self.remove_clone_object(namespace, id, dry_run).await?,
+            CROSSING => self.remove_crossing(vm, id, dry_run).await?,
+            TEMPLATE => template_make::remove_unfilled(self, vm, id, dry_run).await?,
             UPLOAD if dry_run => self.has_unfilled(vm, id).await?,
             UPLOAD => self.remove_unfilled(vm, id).await?,
             other => {

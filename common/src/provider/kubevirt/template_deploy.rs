@@ -14,7 +14,7 @@ use super::wire::VirtualMachine;
 use super::{Kubevirt, NAME};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::facets::cloning::{CloneJob, Planned, Step, mark};
+use crate::provider::facets::cloning::{CloneJob, Ledgers, Planned, Step, mark};
 use crate::provider::facets::create::{Create, Deed, Making, NewDisk, NewVm};
 use crate::provider::facets::power::Power;
 use crate::provider::facets::templates::{Deployment, Template, TemplateKind};
@@ -104,7 +104,12 @@ impl CloneJob for Job {
         Vec::new()
     }
 
-    async fn make(&self, tell: &(dyn Fn(Step) + Send + Sync), cancel: &Cancel) -> Result<VmId> {
+    async fn make(
+        &self,
+        tell: &(dyn Fn(Step) + Send + Sync),
+        _: Ledgers<'_>,
+        cancel: &Cancel,
+    ) -> Result<VmId> {
         cancel.check()?;
         let making = Making {
             objects: &self.objects,

@@ -13,14 +13,19 @@ use super::power::look;
 use super::record::{id, parts};
 use super::snapshots::CONTENTS;
 use super::template::SOURCES;
+use super::upload::{UNFINISHED, half_made};
 use super::wire::{VirtualMachine, VmiSpec};
 use super::{Kubevirt, NAME, snapshots};
 use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Result};
-use crate::provider::facets::cloning::{CloneJob, Step};
+use crate::error::{Error, ErrorKind, Result, one_line};
+use crate::net::secret_word;
+use crate::provider::facets::cloning::{CloneJob, Ledgers, Step};
 use crate::provider::facets::snapshots::{SnapshotStatus, Snapshots, find as find_snapshot};
 use crate::provider::facets::templates::{NewTemplate, Origin, Template, TemplateKind};
 use crate::vm::VmId;
+
+/// The word for templates that are being filled in the journal.
+pub(super) const TEMPLATE: &str = "half-made template";
 
 const VOLUMES: &str = "datavolumes";
 
@@ -221,20 +226,66 @@ impl CloneJob for Job {
         self.remarks.clone()
     }
 
-    async fn make(&self, tell: &(dyn Fn(Step) + Send + Sync), cancel: &Cancel) -> Result<VmId> {
+    async fn make(
+        &self,
+        tell: &(dyn Fn(Step) + Send + Sync),
+        ledgers: Ledgers<'_>,
+        cancel: &Cancel,
+    ) -> Result<VmId> {
         cancel.check()?;
+        let (ledger, mark) = (ledgers(&id(&self.namespace, &self.name)), secret_word(16)?);
+        ledger.making(TEMPLATE, &mark)?;
+        let left = cancel.leftover(format!("the template {}/{}", self.namespace, self.name));
         let place = self.place(SOURCES).await?;
         let client = self.kubevirt.client();
-        let made: Value = client.create(place, &self.data_source(place), false).await?;
-        let left = cancel.leftover(format!("the template {}/{}", self.namespace, self.name));
-        let filled = self.fill(&made, tell, cancel).await;
-        if filled.is_err() {
-            // What no machine can be made from is no template.
-            remove(&self.kubevirt, &made, &Cancel::new()).await?;
+        let made: Result<Value> =
+            client.create(place, &self.data_source(place, &mark), false).await;
+        let filled = match &made {
+            Ok(made) => self.fill(made, tell, cancel).await,
+            Err(_) => Ok(()),
+        };
+        let vm = id(&self.namespace, &self.name);
+        let whole = made.and(filled);
+        let mut removed = Ok(false);
+        if whole.is_err() {
+            // What no machine can be made from is no template. A server that broke off may have
+            // made it all the same.
+            removed = remove_unfilled(&self.kubevirt, &vm, &mark, false).await;
         }
         drop(left);
-        filled?;
-        Ok(id(&self.namespace, &self.name))
+        match removed {
+            Ok(_) => ledger.removed(TEMPLATE, &mark)?,
+            Err(left) => {
+                let words = format!("not all of it is removed: {}", one_line(&left));
+                let later = "`hyper history runs clean` removes it later";
+                return whole.map(|()| vm).map_err(|it| it.with_hint(words).with_hint(later));
+            }
+        }
+        whole.map(|()| vm)
+    }
+}
+
+/// Removes a template that a run with this mark did not fill; whether it was there.
+///
+/// # Errors
+/// The server's.
+pub(super) async fn remove_unfilled(
+    kubevirt: &Kubevirt,
+    vm: &VmId,
+    mark: &str,
+    dry_run: bool,
+) -> Result<bool> {
+    let (namespace, name) = parts(vm);
+    let resource = kubevirt.client().resource(CDI, SOURCES).await?;
+    let place = Place { resource, namespace: Some(namespace) };
+    let found = optional(kubevirt.client().get::<Value>(place, name).await)?;
+    let own = |it: &Value| it["metadata"]["annotations"][UNFINISHED] == mark;
+    match found.filter(own) {
+        Some(source) if !dry_run => {
+            remove(kubevirt, &source, &Cancel::new()).await?;
+            Ok(true)
+        }
+        found => Ok(found.is_some()),
     }
 }
 
@@ -252,19 +303,29 @@ impl Job {
             kinds.push(("claim", Resource::core("persistentvolumeclaims")));
         }
         for (kind, resource) in kinds {
-            if self.kubevirt.exists(resource, Some(&self.namespace), &self.name).await? {
-                return Err(Error::conflict("the name is taken")
-                    .with_hint(format!("by a {kind} in the namespace {}", self.namespace)));
-            }
+            let place = Place { resource, namespace: Some(&self.namespace) };
+            let found = self.kubevirt.client().get::<Value>(place, &self.name).await;
+            let Some(found) = optional(found)? else { continue };
+            let taken = Error::conflict("the name is taken")
+                .with_hint(format!("by a {kind} in the namespace {}", self.namespace));
+            return Err(match found["metadata"]["annotations"].get(UNFINISHED) {
+                Some(_) => half_made(taken, "the template"),
+                None => taken,
+            });
         }
         Ok(())
     }
 
-    fn data_source(&self, place: Place<'_>) -> Value {
+    fn data_source(&self, place: Place<'_>, mark: &str) -> Value {
         json!({
             "apiVersion": place.resource.api_version(),
             "kind": "DataSource",
-            "metadata": { "name": self.name, "namespace": self.namespace, "labels": self.labels },
+            "metadata": {
+                "name": self.name,
+                "namespace": self.namespace,
+                "labels": self.labels,
+                "annotations": { UNFINISHED: mark },
+            },
             "spec": { "source": { "pvc": { "namespace": self.namespace, "name": self.source } } },
         })
     }
@@ -312,7 +373,9 @@ impl Job {
             let ready = conditions.into_iter().flatten().find(|it| text(it, "/type") == "Ready");
             Ok(ready.filter(|it| text(it, "/status") == "True").map(drop))
         })
-        .await
+        .await?;
+        let patch = json!({ "metadata": { "annotations": { UNFINISHED: null } } });
+        self.kubevirt.client().merge::<Value>(place, &self.name, &patch, false).await.map(drop)
     }
 }
 

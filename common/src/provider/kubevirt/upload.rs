@@ -10,27 +10,24 @@ use serde_json::{Value, json};
 use super::Kubevirt;
 use super::client::Place;
 use super::create::{CDI, kind, reason, text};
-use super::discovery::{KUBEVIRT, Resource};
+use super::discovery::KUBEVIRT;
 use super::inventory::{MACHINES, optional};
 use super::power::look;
 use super::record::{id, parts};
+use super::upload_proxy::Proxy;
 use super::vmexport::remove;
 use crate::cancel::{Cancel, Leftover};
-use crate::error::{Error, ErrorKind, Result, ResultExt, one_line};
-use crate::net::{Http, Request, Trust, Url, secret_word};
-use crate::provider::facets::create::{Upload, UploadProxy};
+use crate::error::{Error, ErrorKind, Result, one_line};
+use crate::net::{Request, secret_word};
+use crate::provider::facets::create::Upload;
 use crate::provider::facets::export::Ledger;
 use crate::vm::VmId;
 
 /// The word for machines that are being filled in the journal.
 pub(super) const UPLOAD: &str = "upload";
 
-/// The annotation of a machine that is not whole yet; its value is the run's own.
+/// The annotation of a machine or a template that is not whole yet; its value is the run's own.
 pub(super) const UNFINISHED: &str = "hyper/unfinished";
-
-/// Where the proxy takes images: it answers when it has all of one, or, before CDI 1.26, when the
-/// image is on the claim.
-const PATHS: [&str; 2] = ["/v1beta1/upload-async", "/v1beta1/upload"];
 
 /// How long a volume may take until it waits for bytes.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -75,7 +72,7 @@ impl<'f> Filling<'f> {
         if kubevirt.exists(volumes.resource, volumes.namespace, &volume).await? {
             let taken = Error::conflict(format!("the DataVolume {volume} is there already"));
             return Err(match kubevirt.unfilled(&id(namespace, name)).await? {
-                Some((_, Some(_))) => half_made(taken),
+                Some((_, Some(_))) => half_made(taken, "the machine"),
                 Some((_, None)) => taken.with_hint("it is that of a machine of this name"),
                 None => taken.with_hint("`kubectl delete dv` removes it"),
             });
@@ -104,6 +101,11 @@ impl<'f> Filling<'f> {
         let words = format!("the VirtualMachine {} in {}", self.name, self.namespace);
         self.leftover = Some(self.cancel.leftover(words));
         Ok(())
+    }
+
+    /// What there is to say about the way that the image took.
+    pub(super) fn remark(&self) -> Option<&str> {
+        self.proxy.note.as_deref()
     }
 
     /// Says in a machine that it is not whole, and keeps it from running.
@@ -153,7 +155,7 @@ impl<'f> Filling<'f> {
         let there = self.kubevirt.unfilled(&id(&self.namespace, &self.name)).await;
         let error = self.forget(error);
         match there {
-            Ok(Some((_, Some(_)))) => half_made(error),
+            Ok(Some((_, Some(_)))) => half_made(error, "the machine"),
             _ => error,
         }
     }
@@ -242,7 +244,7 @@ impl<'f> Filling<'f> {
         let image = self.upload.content.read()?;
         let request = Request::post(url, "").header("authorization", &bearer);
         let request = request.header("content-type", "application/octet-stream");
-        let answer = self.proxy.http.upload(request, image.len, image.parts).await?;
+        let answer = self.proxy.upload(request, image).await?;
         match answer.status() {
             200..=299 => Ok(()),
             400..=499 if !matches!(answer.status(), 401 | 403 | 408 | 429) => {
@@ -337,10 +339,10 @@ impl Kubevirt {
     }
 }
 
-/// What is told of a machine that stands in the way and is not whole.
-fn half_made(error: Error) -> Error {
+/// What is told of something that stands in the way and is not whole.
+pub(super) fn half_made(error: Error, what: &str) -> Error {
     error
-        .with_hint("the machine was never filled: another run is at it, or was killed")
+        .with_hint(format!("{what} was never filled: another run is at it, or was killed"))
         .with_hint("`hyper history runs clean` removes what killed runs left")
 }
 
@@ -357,115 +359,9 @@ pub(super) fn templates(machine: &Value) -> impl Iterator<Item = &str> {
     all.into_iter().flatten().map(|it| text(it, "/metadata/name"))
 }
 
-/// CDI's upload proxy.
-struct Proxy {
-    http: Http,
-    url: Url,
-}
-
-impl Proxy {
-    /// The one that is named, or that CDI names.
-    async fn find(kubevirt: &Kubevirt, wish: &UploadProxy) -> Result<Self> {
-        let known = match (&wish.url, &wish.authorities, wish.insecure) {
-            // All is said.
-            (Some(_), Some(_), _) | (Some(_), _, true) => Value::Null,
-            _ => config(kubevirt).await?,
-        };
-        let url = match (wish.url.as_deref(), text(&known, "/status/uploadProxyURL")) {
-            (Some(url), _) => url,
-            (None, "") => {
-                return Err(Error::unsupported("the cluster does not say where images are taken")
-                    .with_hint("its CDIConfig names no uploadProxyURL: give --upload-proxy-url")
-                    .with_hint(
-                        "`kubectl port-forward -n cdi service/cdi-uploadproxy 8443:443` makes one",
-                    ));
-            }
-            (None, url) => url,
-        };
-        let url = parse(url, wish.insecure).subject(|| url.to_owned())?;
-        let named = text(&known, "/status/uploadProxyCA");
-        let trust = match &wish.authorities {
-            _ if wish.insecure => Trust::default().anyone(),
-            Some(file) => Trust::default().with_authorities(file)?,
-            None if named.trim().is_empty() => Trust::default(),
-            None => Trust::default()
-                .with_authorities_of(named)
-                .context(|| "take the certificates that CDI's configuration names")?,
-        };
-        Ok(Self { http: Http::new(trust), url })
-    }
-
-    /// Where an image goes. Asks the proxy first, so that nothing large is sent in vain.
-    async fn path(&self, bearer: &str) -> Result<Url> {
-        let mut answer = None;
-        for path in PATHS {
-            let mut url = self.url.clone();
-            url.set_path(&format!("{}{path}", self.url.path().trim_end_matches('/')));
-            let request = Request::head(url.clone()).header("authorization", bearer);
-            let asked = self.http.send(request).await.map_err(hinted)?;
-            match asked.status() {
-                200..=299 => return Ok(url),
-                // An older proxy knows no HEAD at the path that it has.
-                405 if path == PATHS[1] => return Ok(url),
-                404 | 405 => answer = Some(asked),
-                _ => return asked.expect(&[]).map(|_| url),
-            }
-        }
-        let none = || Error::new(ErrorKind::Internal, "no path was asked for");
-        answer.ok_or_else(none)?.expect(&[]).map(|_| self.url.clone())
-    }
-}
-
-/// The way out of an error of trust, in this tool's flags.
-fn hinted(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::Auth => error.with_hint("--upload-proxy-ca names who vouches for the proxy"),
-        _ => error,
-    }
-}
-
-/// CDI's configuration; nothing where it may not be seen.
-async fn config(kubevirt: &Kubevirt) -> Result<Value> {
-    let resource: Resource = kubevirt.client().resource(CDI, "cdiconfigs").await?;
-    let found = kubevirt.client().get::<Value>(Place { resource, namespace: None }, "config").await;
-    match optional(found) {
-        Ok(found) => Ok(found.unwrap_or_default()),
-        Err(error) if error.kind() == ErrorKind::Auth => Ok(Value::Null),
-        Err(error) => Err(error),
-    }
-}
-
-/// A URL as it is typed or as CDI has it, which leaves the scheme away.
-fn parse(text: &str, insecure: bool) -> Result<Url> {
-    let whole = match text.contains("://") {
-        true => text.to_owned(),
-        false => format!("https://{text}"),
-    };
-    let wrong =
-        |why: &str| Error::usage(why.to_owned()).with_hint("such as https://cdi.example.com");
-    let url = Url::parse(&whole).map_err(|_| wrong("this is no URL of an upload proxy"))?;
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if insecure => Ok(url),
-        "http" => Err(wrong("everybody on the way could read what is sent to it")
-            .with_hint("--insecure sends it all the same")),
-        _ => Err(wrong("this is no URL of an upload proxy")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_proxy_is_named_with_and_without_its_scheme() {
-        assert_eq!(parse("cdi.example.com", false).unwrap().as_str(), "https://cdi.example.com/");
-        assert_eq!(parse("127.0.0.1:31001", false).unwrap().port(), Some(31001));
-        assert!(parse("http://a", true).is_ok());
-        for wrong in ["http://a", "ftp://a", "https://", "a b"] {
-            assert_eq!(parse(wrong, false).unwrap_err().kind(), ErrorKind::Usage, "{wrong}");
-        }
-    }
 
     #[test]
     fn only_volumes_that_wait_for_bytes_are_filled() {

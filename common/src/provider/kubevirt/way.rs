@@ -4,17 +4,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::Value;
 
-use super::client::{Client, Place, escape};
-use super::discovery::Resource;
+use super::port::PodPort;
 use super::vmexport::{Exports, Link, LinkedVolume, VmExport};
-use super::wire::Meta;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::net::{Duplex, Http, Request, Response, Trust, Tunnel, Tunnelled, Url, retry};
+use crate::net::{Http, Request, Response, Trust, Tunnelled, Url, retry};
 use crate::provider::Transport;
 
 /// The header in which the server wants the token.
@@ -63,7 +58,8 @@ impl Server {
         let link = export.status.links.internal.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::Protocol, "the export does not say how its server is reached")
         })?;
-        let port = PodPort::find(exports, &export.status.service_name).await?;
+        let Exports { client, namespace, .. } = exports;
+        let port = PodPort::find(client, namespace, &export.status.service_name).await?;
         let way = Way::Through(Tunnelled::new(trust(link)?, Arc::new(port)));
         Ok(Self::new(export, token, Transport::PortForward, link, way))
     }
@@ -139,114 +135,10 @@ fn trust(link: &Link) -> Result<Trust> {
     }
 }
 
-/// A port of a pod.
-#[derive(Debug)]
-struct PodPort {
-    client: Client,
-    namespace: String,
-    pod: String,
-    port: u16,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Pod {
-    metadata: Meta,
-    spec: PodSpec,
-    status: PodStatus,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct PodSpec {
-    containers: Vec<Container>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Container {
-    ports: Vec<ContainerPort>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct ContainerPort {
-    name: String,
-    container_port: u16,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct PodStatus {
-    phase: String,
-}
-
-impl PodPort {
-    /// The port that a service leads to.
-    async fn find(exports: &Exports, service: &str) -> Result<Self> {
-        let Exports { client, namespace, .. } = exports;
-        let place = |plural| Place { resource: Resource::core(plural), namespace: Some(namespace) };
-        let subject = || format!("the service {namespace}/{service}");
-        let found: Value = client.get(place("services"), service).await.subject(subject)?;
-        let labels = found.pointer("/spec/selector").and_then(Value::as_object);
-        let labels = labels.into_iter().flatten();
-        let labels: Vec<_> =
-            labels.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
-        let query = format!("labelSelector={}", escape(&labels.join(",")));
-        let pods = client.page::<Pod>(place("pods"), &query, "").await.subject(subject)?.items;
-        let runs =
-            |pod: &Pod| pod.status.phase == "Running" && pod.metadata.deletion_timestamp.is_none();
-        let pod =
-            pods.into_iter().find(|pod| !labels.is_empty() && runs(pod)).ok_or_else(|| {
-                Error::new(ErrorKind::Unavailable, "no pod runs behind it").with_subject(subject())
-            })?;
-        let target = found.pointer("/spec/ports/0/targetPort").unwrap_or(&Value::Null);
-        let port = pod.port(target).ok_or_else(|| {
-            Error::new(ErrorKind::Protocol, "it does not say which port it leads to")
-                .with_subject(subject())
-        })?;
-        let (client, namespace) = (client.clone(), namespace.clone());
-        Ok(Self { client, namespace, pod: pod.metadata.name, port })
-    }
-}
-
-impl Pod {
-    /// The port that a service's target is: a number, or the name of one.
-    fn port(&self, target: &Value) -> Option<u16> {
-        if let Some(number) = target.as_u64() {
-            return u16::try_from(number).ok();
-        }
-        let name = target.as_str()?;
-        let mut ports = self.spec.containers.iter().flat_map(|container| &container.ports);
-        ports.find(|port| port.name == name).map(|port| port.container_port)
-    }
-}
-
-#[async_trait]
-impl Tunnel for PodPort {
-    async fn connect(&self) -> Result<Box<dyn Duplex>> {
-        let stream = self.client.forward(&self.namespace, &self.pod, self.port).await;
-        Ok(Box::new(stream.context(|| format!("forward port {} of {}", self.port, self.pod))?))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn a_service_names_its_port_by_number_or_by_name() {
-        let pod: Pod = serde_json::from_value(json!({ "spec": { "containers": [
-            { "ports": [{ "name": "metrics", "containerPort": 1 }] },
-            { "ports": [{ "name": "export", "containerPort": 8443 }] },
-        ] } }))
-        .unwrap();
-        assert_eq!(pod.port(&json!(8080)), Some(8080));
-        assert_eq!(pod.port(&json!("export")), Some(8443));
-        assert_eq!(pod.port(&json!("none")), None);
-        assert_eq!(pod.port(&Value::Null), None);
-    }
 
     #[test]
     fn a_snapshots_volume_is_known_with_and_without_the_exports_name() {

@@ -14,7 +14,7 @@ use super::property::Properties;
 use super::soap::{Body, MoRef, Value};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::provider::facets::cloning::{CloneJob, Cloning, NewClone, Planned, Step, mark};
+use crate::provider::facets::cloning::{CloneJob, Cloning, Ledgers, NewClone, Planned, Step, mark};
 use crate::provider::facets::snapshots::{Snapshots, find as find_snapshot};
 use crate::vm::VmId;
 
@@ -199,7 +199,12 @@ impl CloneJob for Job {
         Vec::new()
     }
 
-    async fn make(&self, tell: &(dyn Fn(Step) + Send + Sync), cancel: &Cancel) -> Result<VmId> {
+    async fn make(
+        &self,
+        tell: &(dyn Fn(Step) + Send + Sync),
+        _: Ledgers<'_>,
+        cancel: &Cancel,
+    ) -> Result<VmId> {
         cancel.check()?;
         let task = self.client.call("CloneVM_Task", &self.source, self.body()).await?;
         let task = task.reference()?;

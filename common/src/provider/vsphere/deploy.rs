@@ -13,7 +13,7 @@ use super::soap::{Body, MoRef};
 use super::{create, place, resize};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result, one_line};
-use crate::provider::facets::cloning::{CloneJob, Planned, Step, mark};
+use crate::provider::facets::cloning::{CloneJob, Ledgers, Planned, Step, mark};
 use crate::provider::facets::templates::{Deployment, Template};
 use crate::vm::VmId;
 
@@ -155,7 +155,12 @@ impl CloneJob for Job {
         self.remarks.clone()
     }
 
-    async fn make(&self, tell: &(dyn Fn(Step) + Send + Sync), cancel: &Cancel) -> Result<VmId> {
+    async fn make(
+        &self,
+        tell: &(dyn Fn(Step) + Send + Sync),
+        _: Ledgers<'_>,
+        cancel: &Cancel,
+    ) -> Result<VmId> {
         cancel.check()?;
         let session = session(&self.client).await?;
         tell(Step::Phase("deploying".to_owned()));

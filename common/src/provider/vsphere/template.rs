@@ -16,7 +16,7 @@ use super::soap::{Body, MoRef};
 use super::{NAME, Vsphere, deploy, library, place, resize};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::facets::cloning::{CloneJob, NewClone, Place, Planned, Step};
+use crate::provider::facets::cloning::{CloneJob, Ledgers, NewClone, Place, Planned, Step};
 use crate::provider::facets::power::Power;
 use crate::provider::facets::resize::{Resize, Size};
 use crate::provider::facets::templates::{
@@ -250,7 +250,12 @@ impl CloneJob for Conversion {
         Vec::new()
     }
 
-    async fn make(&self, _: &(dyn Fn(Step) + Send + Sync), cancel: &Cancel) -> Result<VmId> {
+    async fn make(
+        &self,
+        _: &(dyn Fn(Step) + Send + Sync),
+        _: Ledgers<'_>,
+        cancel: &Cancel,
+    ) -> Result<VmId> {
         cancel.check()?;
         if self.old != self.name {
             self.rename(&self.name, cancel).await?;
@@ -289,8 +294,13 @@ impl CloneJob for Deploying {
         self.job.remarks()
     }
 
-    async fn make(&self, tell: &(dyn Fn(Step) + Send + Sync), cancel: &Cancel) -> Result<VmId> {
-        let vm = self.job.make(tell, cancel).await?;
+    async fn make(
+        &self,
+        tell: &(dyn Fn(Step) + Send + Sync),
+        ledgers: Ledgers<'_>,
+        cancel: &Cancel,
+    ) -> Result<VmId> {
+        let vm = self.job.make(tell, ledgers, cancel).await?;
         let finish = async {
             if self.size != Size::default() {
                 self.vsphere.resize(&vm, self.size, cancel).await?;

@@ -1,5 +1,6 @@
-//! Ports of pods, which a kubelet would forward: those of the servers of exports. A WebSocket holds
-//! a channel of data and one of errors for each port; each message begins with its channel.
+//! Ports of pods, which a kubelet would forward: those of the servers of exports, and that of the
+//! upload proxy. A WebSocket holds a channel of data and one of errors for each port; each message
+//! begins with its channel.
 
 use std::sync::Arc;
 
@@ -16,12 +17,12 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::answer::{Answer, refusal};
-use super::ingress;
 use super::kind::{Key, Kind};
 use super::proxy::parameter;
 use super::sim::Sim;
 use super::socket::handshake;
 use super::subresource::may;
+use super::{ingress, upload};
 use crate::rule::Action;
 use crate::serve::speak;
 
@@ -54,16 +55,14 @@ async fn checked(
     may(sim, &request, ["get", "", "pods", "portforward", space, pod]).await?;
     let port: Option<u16> = parameter(&request, "ports").and_then(|it| it.parse().ok());
     let port = port.ok_or_else(|| refusal(400, "query parameter \"ports\" is required"))?;
-    let key = pod.strip_prefix("virt-export-").map(|name| Key::new(Kind::Export, space, name));
-    let key = key.filter(|key| sim.exports.find(key).is_some());
-    let key = key.ok_or_else(|| refusal(404, &format!("pods \"{pod}\" not found")))?;
+    let behind = Behind::find(sim, space, pod);
+    let behind = behind.ok_or_else(|| refusal(404, &format!("pods \"{pod}\" not found")))?;
     let (mut answer, offered) = handshake(&request)?;
     if let Some(protocol) = PROTOCOLS.into_iter().find(|it| offered.iter().any(|one| one == it)) {
         let value = HeaderValue::from_static(protocol);
         answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, value);
     }
-    let name = format!("{pod}.{space}.svc");
-    let tls = sim.authority.sign(&[&name, "localhost"]);
+    let tls = sim.authority.sign(&[&behind.host(), "localhost"]);
     let tls = tls.map_err(|error| refusal(500, &error.to_string()))?.config;
     let upgrade = hyper::upgrade::on(&mut request);
     let (sim, left) = (sim.clone(), action.cut);
@@ -73,7 +72,7 @@ async fn checked(
         if port == 8443 {
             tokio::spawn(async move {
                 let Ok(stream) = TlsAcceptor::from(tls).accept(far).await else { return };
-                let answer = move |_, request| within(sim.clone(), key.clone(), request);
+                let answer = move |_, request| within(sim.clone(), behind.clone(), request);
                 speak(stream, [127, 0, 0, 1].into(), answer).await;
             });
         }
@@ -82,12 +81,42 @@ async fn checked(
     Ok(answer)
 }
 
+/// What runs in a pod whose port is forwarded.
+#[derive(Debug, Clone)]
+pub enum Behind {
+    /// The server of an export.
+    Export(Key),
+    /// CDI's upload proxy.
+    Proxy,
+}
+
+impl Behind {
+    fn find(sim: &Sim, space: &str, pod: &str) -> Option<Self> {
+        if (space, pod) == (upload::HOME, upload::POD) {
+            return Some(Self::Proxy);
+        }
+        let key = Key::new(Kind::Export, space, pod.strip_prefix("virt-export-")?);
+        sim.exports.find(&key).map(|_| Self::Export(key))
+    }
+
+    /// The name of the service in front of it, which its certificate is for.
+    fn host(&self) -> String {
+        match self {
+            Self::Export(key) => format!("virt-export-{}.{}.svc", key.name, key.namespace),
+            Self::Proxy => format!("{}.{}.svc", upload::SERVICE, upload::HOME),
+        }
+    }
+}
+
 /// Answers a request that comes by such a port.
-pub async fn within(sim: Arc<Sim>, key: Key, request: Request<Incoming>) -> Answer {
-    let path = request.uri().path().to_owned();
+pub async fn within(sim: Arc<Sim>, behind: Behind, request: Request<Incoming>) -> Answer {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let answer = ingress::serve(&sim, &request, &key, &parts).await;
-    tracing::info!("{} {path} {} by a port of {key}", request.method(), answer.status().as_u16());
+    let answer = match &behind {
+        Behind::Export(key) => ingress::serve(&sim, &request, key, &parts).await,
+        Behind::Proxy => upload::take(&sim, request).await,
+    };
+    tracing::info!("{method} {path} {} by a port of {behind:?}", answer.status().as_u16());
     answer
 }
 

@@ -15,7 +15,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::cluster::trust;
 use super::coding::decode;
-use super::forward::within;
+use super::forward::{Behind, within};
 use super::json::{has, list, namespace, text, uid};
 use super::kind::{Key, Kind};
 use super::sim::Sim;
@@ -104,7 +104,8 @@ async fn ask(
     let served = sim.clone();
     tokio::spawn(async move {
         let Ok(stream) = TlsAcceptor::from(own).accept(far).await else { return };
-        let answer = move |_, request| within(served.clone(), key.clone(), request);
+        let behind = Behind::Export(key.clone());
+        let answer = move |_, request| within(served.clone(), behind.clone(), request);
         speak(stream, [127, 0, 0, 1].into(), answer).await;
     });
     let name = ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;

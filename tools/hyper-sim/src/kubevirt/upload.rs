@@ -18,12 +18,21 @@ use super::json::{has, hash, list, text, uid, uuid};
 use super::kind::{Key, Kind};
 use super::sim::Sim;
 use super::subresource::may;
-use super::upstream::{all, next_frame};
+use super::upstream::{Fail, all, next_frame};
 use crate::body::Reply;
 use crate::rule::Action;
 use crate::vsphere::disk::DiskImage;
 
 const GROUP: &str = "upload.cdi.kubevirt.io";
+
+/// The namespace of CDI.
+pub const HOME: &str = "cdi";
+
+/// The service in front of the proxy.
+pub const SERVICE: &str = "cdi-uploadproxy";
+
+/// The pod of the proxy.
+pub const POD: &str = "cdi-uploadproxy-7d9b5f6c4-x2x7k";
 
 /// How long a token is good.
 const LIFE: Duration = Duration::from_secs(300);
@@ -46,6 +55,53 @@ impl Tokens {
         let (key, until) = tokens.get(token)?;
         (Instant::now() < *until).then(|| key.clone())
     }
+}
+
+/// The proxy's service and pod and the authority of its certificate, for those who look for them.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn install(sim: &Sim) -> Result<(), Fail> {
+    let labels = json!({ "cdi.kubevirt.io": SERVICE });
+    let metadata = |name: &str| json!({ "name": name, "namespace": HOME, "labels": labels });
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(SERVICE),
+        "spec": {
+            "selector": labels,
+            "ports": [{ "port": 443, "targetPort": 8443, "protocol": "TCP" }],
+        },
+    });
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata(POD),
+        "spec": { "containers": [{
+            "name": SERVICE,
+            "image": "quay.io/kubevirt/cdi-uploadproxy",
+        }] },
+    });
+    let bundle = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata("cdi-uploadproxy-signer-bundle"),
+        "data": { "ca-bundle.crt": sim.authority.pem() },
+    });
+    let root = format!("/api/v1/namespaces/{HOME}");
+    for (plural, object) in [("services", service), ("pods", pod), ("configmaps", bundle)] {
+        let path = format!("{root}/{plural}");
+        match sim.control.api.call(Method::POST, &path, Some(&object)).await {
+            Ok(_) | Err(Fail { status: 409, .. }) => {}
+            Err(fail) => return Err(fail),
+        }
+    }
+    let state = json!({ "status": {
+        "phase": "Running",
+        "conditions": [{ "type": "Ready", "status": "True" }],
+    } });
+    let path = format!("{root}/pods/{POD}/status");
+    sim.control.api.call(Method::PATCH, &path, Some(&state)).await.map(drop)
 }
 
 /// Gives out a token, and answers what else is asked of its group.

@@ -16,6 +16,7 @@ use super::kind::{Key, Kind};
 use super::machine::HOLD;
 use super::machine_status;
 use super::sim::Sim;
+use super::upload;
 use super::upstream::{Fail, Upstream};
 use crate::vsphere::disk::DiskImage;
 
@@ -88,6 +89,7 @@ pub async fn furnish(sim: &Sim) -> Result<()> {
     )
     .await?;
     operators(sim).await?;
+    upload::install(sim).await.map_err(failed("make what an upload proxy has"))?;
     rights(api).await
 }
 
