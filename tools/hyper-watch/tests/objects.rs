@@ -9,6 +9,7 @@ mod cluster;
 mod vcsim;
 mod watching;
 
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use cluster::{Cluster, machine};
@@ -136,6 +137,68 @@ fn snapshots_restores_clones_and_exports_are_told_to_their_end() {
     let args =
         ["--kind", "snapshot", "--match", "s1", "--until", "status=Failed", "--timeout", "1"];
     assert_eq!(lab.command(&args).output().unwrap().status.code(), Some(11));
+}
+
+/// A program of this workspace that is built beside the tests.
+fn beside(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let built = own.parent().unwrap().parent().unwrap().join(name);
+    assert!(built.exists(), "{} is not built: run cargo test --workspace", built.display());
+    built
+}
+
+#[test]
+fn exports_are_told_from_their_beginning_to_their_end() {
+    let lab = Lab::new();
+    let mut object = machine("web01", "Halted");
+    object["spec"]["dataVolumeTemplates"] = json!([{
+        "metadata": { "name": "web01-root" },
+        "spec": {
+            "source": { "registry": { "url": "docker://debian" } },
+            "storage": { "resources": { "requests": { "storage": "1Mi" } } },
+        },
+    }]);
+    object["spec"]["template"]["spec"]["volumes"][0] =
+        json!({ "name": "root", "dataVolume": { "name": "web01-root" } });
+    lab.cluster.apply(&lab.space, &object);
+    lab.cluster.machine_is(&lab.space, "web01", "Stopped");
+    lab.make("other", "Halted", "Stopped");
+    let mut watch = Watching::start(lab.command(&["--kind", "export", "web01"]));
+    // What hyper makes itself, and removes again; an export of another machine is not told.
+    let of = |kind: &str, group: &str, name: &str| json!({"source": {"apiGroup": group, "kind": kind, "name": name}});
+    let export = |name: &str, spec: &Value| {
+        lab.object("export.kubevirt.io/v1beta1", "VirtualMachineExport", name, spec);
+    };
+    export("not-this", &of("VirtualMachine", "kubevirt.io", "other"));
+    let to = lab.home.path().join("out");
+    let mut exporting = Command::new(beside("hyper-export"));
+    exporting.args(["web01", "-c", "hyper-sim", "-n", &lab.space, "--to"]).arg(&to);
+    exporting.env_clear().env("HOME", lab.home.path());
+    let done = exporting.env("KUBECONFIG", lab.cluster.kubeconfig()).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let first = watch.record();
+    let name = first["object"]["name"].as_str().unwrap().to_owned();
+    assert_eq!((&first["event"], &first["kind"]), (&json!("ADDED"), &json!("export")));
+    assert!(name.starts_with("hyper-"), "{first}");
+    let told = until(&mut watch, &name, "status", "Ready");
+    let ready = &told.last().unwrap()["object"];
+    assert_eq!((&ready["vm"], &ready["ready"]), (&json!("web01"), &json!(true)));
+    assert_eq!(ready["source"], "VirtualMachine/web01");
+    let gone = std::iter::repeat_with(|| watch.record()).find(|it| it["event"] == "DELETED");
+    assert_eq!(gone.unwrap()["object"]["name"], name.as_str());
+    // One of a snapshot is about its machine as well.
+    lab.snapshot("s1", "web01");
+    export("of-s1", &of("VirtualMachineSnapshot", "snapshot.kubevirt.io", "s1"));
+    let told = until(&mut watch, "of-s1", "status", "Ready");
+    let ready = &told.last().unwrap()["object"];
+    assert_eq!(ready["source"], "VirtualMachineSnapshot/s1");
+    let args = ["--kind", "vmexport", "--match", "of-s1", "--until", "status=ready", "-o", "name"];
+    let output = lab.run(&args);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "export/of-s1\n");
+    lab.cluster.kubectl(&["delete", "-n", &lab.space, "vmexport", "of-s1"]);
+    let gone = std::iter::repeat_with(|| watch.record()).find(|it| it["event"] == "DELETED");
+    assert_eq!(gone.unwrap()["object"]["name"], "of-s1");
 }
 
 #[test]

@@ -128,7 +128,11 @@ fn vm(kind: ObjectKind, object: &Value, name: &str) -> Option<String> {
     match kind {
         ObjectKind::Vm | ObjectKind::Instance => Some(name.to_owned()),
         ObjectKind::Migration => text(object, "/spec/vmiName"),
-        ObjectKind::Clone | ObjectKind::Snapshot | ObjectKind::Export => machine("/spec/source"),
+        ObjectKind::Clone | ObjectKind::Snapshot => machine("/spec/source"),
+        // That of a snapshot says whose it is.
+        ObjectKind::Export => {
+            machine("/spec/source").or_else(|| text(object, "/status/virtualMachineName"))
+        }
         ObjectKind::Restore => machine("/spec/target"),
         ObjectKind::DataVolume => {
             let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;

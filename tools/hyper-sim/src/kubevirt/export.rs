@@ -112,6 +112,9 @@ pub async fn reconcile(sim: &Arc<Sim>, key: &Key) -> Result<Next, Fail> {
         return Ok(Next::Done);
     }
     let token = begin(&mut export, ends);
+    if let Some(machine) = machine_of(sim, &export) {
+        set(&mut export, &["status", "virtualMachineName"], machine.into());
+    }
     // What the source is comes first: nothing is made for what cannot be exported.
     let found = match source(sim, &export) {
         Ok(found) => found,
@@ -175,11 +178,20 @@ fn begin(export: &mut Value, ends: Timestamp) -> String {
     set(export, &["status", "ttlExpirationTime"], ends.into());
     let service = format!("virt-export-{}", name(export));
     set(export, &["status", "serviceName"], service.into());
-    if text(export, "/spec/source/kind") == "VirtualMachine" {
-        let machine = export["spec"]["source"]["name"].clone();
-        set(export, &["status", "virtualMachineName"], machine);
-    }
     token
+}
+
+/// The machine that is exported, as it is or as it was.
+fn machine_of(sim: &Sim, export: &Value) -> Option<String> {
+    let from = text(export, "/spec/source/name");
+    match text(export, "/spec/source/kind") {
+        "VirtualMachine" => Some(from.to_owned()),
+        "VirtualMachineSnapshot" => {
+            let snapshot = sim.control.get(&Key::new(Kind::Snapshot, namespace(export), from))?;
+            Some(text(&snapshot, "/spec/source/name").to_owned())
+        }
+        _ => None,
+    }
 }
 
 async fn wait(sim: &Sim, key: &Key, export: &mut Value, why: &Why) -> Result<Next, Fail> {
