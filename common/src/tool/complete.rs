@@ -3,8 +3,10 @@
 //! plugins since 1.26 by running `kubectl_complete-NAME`.
 //!
 //! Flags, verbs and values come from the tool's own command, names of contexts from the
-//! configuration, and names of machines from their platform, as far as that answers at once.
+//! configuration, and names of machines, templates and namespaces from their platform, as far as
+//! that answers at once.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use super::arguments::{leaf, scope_of};
 use super::command::{Caller, command_for};
 use super::{Tool, layers, surroundings};
 use crate::config::{Config, ContextConfig};
-use crate::provider::registry;
+use crate::provider::{TemplateKind, registry};
 use crate::vm::VmFilter;
 
 /// Where this is set, a tool tells what could stand at the place of its last word, and does
@@ -110,13 +112,21 @@ fn with_names(arg: Arg, tool: &str, place: &Place) -> Arg {
     let is_new = arg.get_value_hint() == clap::ValueHint::Other;
     let is_context =
         arg.get_id() == "context" || (positional && tool == "hyper-context" && !is_new);
-    let is_machine = positional && matches!(value, Some("VM" | "SOURCE"));
+    let is_machine = value == Some("VM") || positional && value == Some("SOURCE");
+    let is_template = positional && value == Some("TEMPLATE");
     let place = place.clone();
     if is_context {
         return arg.add(ArgValueCompleter::new(move |word: &OsStr| place.contexts(word, "")));
     }
     if is_machine {
-        return arg.add(ArgValueCompleter::new(move |word: &OsStr| place.machines(word)));
+        return arg.add(ArgValueCompleter::new(move |word: &OsStr| place.named(word, Sort::Vm)));
+    }
+    if is_template {
+        return arg
+            .add(ArgValueCompleter::new(move |word: &OsStr| place.named(word, Sort::Template)));
+    }
+    if arg.get_id() == "namespace" {
+        return arg.add(ArgValueCompleter::new(move |word: &OsStr| place.namespaces(word)));
     }
     arg
 }
@@ -135,13 +145,21 @@ impl Place {
             .collect()
     }
 
-    /// The machines whose names start with `word`, which may name their context as well.
-    fn machines(&self, word: &OsStr) -> Vec<CompletionCandidate> {
+    /// The namespaces of the context whose names start with `word`.
+    fn namespaces(&self, word: &OsStr) -> Vec<CompletionCandidate> {
+        let Some(word) = word.to_str() else { return Vec::new() };
+        let found = self.config.context(&self.context).ok().map(|it| namespaces(&it));
+        let found = found.unwrap_or_default().into_iter();
+        found.filter(|name| name.starts_with(word)).map(CompletionCandidate::new).collect()
+    }
+
+    /// What of a sort has names that start with `word`, which may name their context as well.
+    fn named(&self, word: &OsStr, sort: Sort) -> Vec<CompletionCandidate> {
         let Some(text) = word.to_str() else { return Vec::new() };
         let (context, rest) = self.config.split_reference(text);
         let lead = &text[..text.len() - rest.len()];
         let name = context.unwrap_or(&self.context);
-        let listed = self.config.context(name).ok().map(|it| names(&it, self.all_namespaces));
+        let listed = self.config.context(name).ok().map(|it| names(&it, sort, self.all_namespaces));
         let listed = listed.unwrap_or_default().into_iter();
         let mut found: Vec<_> = listed
             .filter(|(name, _)| name.starts_with(rest))
@@ -156,26 +174,60 @@ impl Place {
     }
 }
 
-/// The names of a context's machines and their states, as many as it tells at once.
-fn names(context: &ContextConfig, with_namespace: bool) -> Vec<(String, String)> {
+/// What has names on a platform.
+#[derive(Debug, Clone, Copy)]
+enum Sort {
+    Vm,
+    Template,
+}
+
+/// The names of a context's machines and their states, or of its templates and their kinds, as
+/// many as it tells at once.
+fn names(context: &ContextConfig, sort: Sort, with_namespace: bool) -> Vec<(String, String)> {
     let Ok(provider) = registry::open(context) else { return Vec::new() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else { return Vec::new() };
-    let mut found = Vec::new();
+    let found = RefCell::new(Vec::new());
+    let add = |namespace: Option<String>, name: String, help: String| {
+        let name = match namespace.filter(|_| with_namespace) {
+            Some(namespace) => format!("{namespace}/{name}"),
+            None => name,
+        };
+        found.borrow_mut().push((name, help));
+    };
     let list = async {
-        let mut vms = provider.list(VmFilter::default()).take(MOST);
-        while let Some(vm) = vms.next().await {
-            // What cannot be read is told by a list, not here.
-            let Ok(vm) = vm else { continue };
-            let name = match vm.namespace.filter(|_| with_namespace) {
-                Some(namespace) => format!("{namespace}/{}", vm.name),
-                None => vm.name,
-            };
-            found.push((name, vm.status.to_string()));
+        match sort {
+            Sort::Vm => {
+                let mut vms = provider.list(VmFilter::default()).take(MOST);
+                while let Some(vm) = vms.next().await {
+                    // What cannot be read is told by a list, not here.
+                    let Ok(vm) = vm else { continue };
+                    add(vm.namespace, vm.name, vm.status.to_string());
+                }
+            }
+            Sort::Template => {
+                let Some(facet) = provider.templates() else { return };
+                let all = facet.all_templates(&TemplateKind::WHOLE).await.unwrap_or_default();
+                for one in all.into_iter().take(MOST) {
+                    add(one.namespace, one.name, one.kind.name().to_owned());
+                }
+            }
         }
     };
-    // What came until then is worth showing.
-    let _ = runtime.block_on(async { tokio::time::timeout(PATIENCE, list).await });
+    shortly(list);
+    found.into_inner()
+}
+
+/// The names of a context's namespaces, where it has any and tells at once.
+fn namespaces(context: &ContextConfig) -> Vec<String> {
+    let Ok(provider) = registry::open(context) else { return Vec::new() };
+    let Some(facet) = provider.create() else { return Vec::new() };
+    let list = async { facet.namespaces().await.unwrap_or_default() };
+    shortly(list).unwrap_or_default()
+}
+
+/// Does something that must not take long. What it had come to by then is worth showing.
+fn shortly<T>(work: impl Future<Output = T>) -> Option<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let done = runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await });
     runtime.shutdown_background();
-    found
+    done.ok()
 }

@@ -1,32 +1,19 @@
-//! Completion scripts.
-
-use clap::Command;
-use clap_complete::{Shell, generate};
+//! Completion scripts: they ask the program itself (`HYPER_COMPLETE`), so that all are alike but for
+//! its name, and complete names of machines and contexts as well.
 
 use crate::generate::{Files, MARK};
 
-/// Adds the scripts of one program, under the names that each shell looks for.
-pub fn add(name: &str, command: &Command, files: &mut Files) {
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        let mut script = Vec::new();
-        generate(shell, &mut command.clone().bin_name(name), name, &mut script);
-        let file = match shell {
-            Shell::Zsh => format!("completions/_{name}"),
-            Shell::Fish => format!("completions/{name}.fish"),
-            _ => format!("completions/{name}.bash"),
-        };
-        files.insert(file.into(), marked(&String::from_utf8_lossy(&script)));
-    }
-}
+/// For each shell where the script goes and what it is; `@NAME@` is the program.
+const SCRIPTS: [(&str, &str); 3] = [
+    ("completions/@NAME@.bash", include_str!("completion/bash")),
+    ("completions/_@NAME@", include_str!("completion/zsh")),
+    ("completions/@NAME@.fish", include_str!("completion/fish")),
+];
 
-/// The script with the mark; zsh wants its own first line first.
-fn marked(script: &str) -> Vec<u8> {
-    let (first, rest) = match script.split_once('\n') {
-        Some((first, rest)) if first.starts_with("#compdef") => (format!("{first}\n"), rest),
-        _ => (String::new(), script),
-    };
-    let mut text = format!("{first}# {MARK}\n{rest}");
-    text.truncate(text.trim_end().len());
-    text.push('\n');
-    text.into_bytes()
+/// Adds the scripts of one program, under the names that each shell looks for.
+pub fn add(name: &str, files: &mut Files) {
+    for (file, script) in SCRIPTS {
+        let own = |text: &str| text.replace("@NAME@", name).replace("@MARK@", MARK);
+        files.insert(own(file).into(), own(script).into_bytes());
+    }
 }

@@ -61,30 +61,11 @@ fn everything() -> Result<Files> {
     let commands = commands();
     for (name, command) in &commands {
         man::add(name, command, &mut files)?;
-        if *name != "hyper" {
-            completion::add(name, command, &mut files);
-        }
+        completion::add(name, &mut files);
     }
-    completion::add("hyper", &whole(&commands), &mut files);
     exit_status::add(&mut files);
     files.insert("common/src/config/flags.txt".into(), flags(&commands).into_bytes());
     Ok(files)
-}
-
-/// `hyper` with the tools' own commands behind it.
-fn whole(commands: &[(&str, Command)]) -> Command {
-    let (_, mut whole) = match commands.iter().find(|(name, _)| *name == "hyper") {
-        Some((name, command)) => (*name, command.clone()),
-        None => ("hyper", Command::new("hyper")),
-    };
-    for (name, command) in commands {
-        if let Some(short) = name.strip_prefix("hyper-") {
-            let tool =
-                command.clone().name(short.to_owned()).bin_name(clap::builder::Resettable::Reset);
-            whole = whole.mut_subcommand(short, |_| tool);
-        }
-    }
-    whole
 }
 
 /// The long names of all flags of all tools, one to a line.

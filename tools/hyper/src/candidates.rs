@@ -1,7 +1,9 @@
-//! `kubectl_complete-hyper`: what kubectl (1.26 and later) runs with the words behind
-//! `kubectl hyper` to complete the last of them. It is `hyper` under another name.
+//! What could stand at the place of the last word behind `hyper`, as shells ask for it
+//! (`HYPER_COMPLETE`), and kubectl (1.26 and later), which runs `kubectl_complete-hyper` with the
+//! words behind `kubectl hyper`: that is `hyper` under another name.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
 use hyper_common::config::Config;
@@ -11,18 +13,22 @@ use hyper_common::tool::complete::{self, Candidate};
 
 use super::completion::SHELLS;
 use super::search::Search;
-use super::{BUILT_IN, Caller, alias, become_tool};
+use super::{BUILT_IN, Caller, OPTIONS, alias, become_tool};
 
 /// Prints what could stand at the place of the last word, or becomes the tool that knows.
 ///
 /// # Errors
 /// Those of starting the tool, and of a configuration that cannot be read where an alias is asked
 /// for.
-pub fn print(words: &[OsString]) -> Result<ExitCode> {
+pub fn print(words: &[OsString], caller: Caller) -> Result<ExitCode> {
     let search = Search::from_environment();
     let config = || Config::load(&Config::location(|name| std::env::var_os(name))?);
     let Some((first, rest)) = words.split_first().filter(|(_, rest)| !rest.is_empty()) else {
         let start = words.first().cloned().unwrap_or_default();
+        if start.to_string_lossy().starts_with('-') {
+            let own = OPTIONS.map(|(name, help)| (name.to_owned(), Some(help.to_owned())));
+            return show(own.into(), &start);
+        }
         return show(tools(&search, config().ok().as_ref()), &start);
     };
     let last = rest.last().cloned().unwrap_or_default();
@@ -35,7 +41,7 @@ pub fn print(words: &[OsString]) -> Result<ExitCode> {
         _ => {}
     }
     if let Some(program) = search.find(first) {
-        return ask(&program, first, rest);
+        return ask(&program, first, rest, caller);
     }
     let Some(mut words) = alias::expand(&config()?, first)? else {
         return show(Vec::new(), &last);
@@ -43,18 +49,18 @@ pub fn print(words: &[OsString]) -> Result<ExitCode> {
     let tool = words.remove(0);
     words.extend(rest.iter().cloned());
     match search.find(&tool) {
-        Some(program) => ask(&program, &tool, &words),
+        Some(program) => ask(&program, &tool, &words, caller),
         None => show(Vec::new(), &last),
     }
 }
 
 /// Becomes the tool, which is to complete and nothing else.
-fn ask(program: &std::path::Path, tool: &OsStr, words: &[OsString]) -> Result<ExitCode> {
+fn ask(program: &Path, tool: &OsStr, words: &[OsString], caller: Caller) -> Result<ExitCode> {
     let asked = [(complete::VARIABLE, "1")];
-    become_tool(program, tool, words, Caller::Kubectl, &asked).map(|never| match never {})
+    become_tool(program, tool, words, caller, &asked).map(|never| match never {})
 }
 
-/// The words that can stand behind `kubectl hyper`.
+/// The words that can stand behind `hyper`.
 fn tools(search: &Search, config: Option<&Config>) -> Vec<Candidate> {
     let own = BUILT_IN.iter().map(|&(name, summary)| (name.to_owned(), Some(summary.to_owned())));
     let found = search.tools().into_iter().map(|tool| {

@@ -16,6 +16,7 @@ use std::process::{Command, ExitCode};
 
 use hyper_common::config::{Config, closest};
 use hyper_common::error::{Error, Result};
+use hyper_common::tool::complete::VARIABLE;
 use hyper_common::tool::{ErrorForm, report};
 
 pub use self::help::command;
@@ -25,6 +26,14 @@ use self::search::Search;
 const BUILT_IN: [(&str, &str); 2] = [
     ("completion", "Print the completion script for bash, zsh or fish"),
     ("help", "Show the manual of a tool"),
+];
+
+/// The options of `hyper` itself.
+const OPTIONS: [(&str, &str); 4] = [
+    ("--exec-path", "Print the folder of the tools"),
+    ("--help", "Print help"),
+    ("--list", "Print all tools"),
+    ("--version", "Print version"),
 ];
 
 /// How the program was called.
@@ -45,7 +54,8 @@ pub fn main() -> ExitCode {
     };
     let words: Vec<OsString> = words.collect();
     let done = match name {
-        Some(b"kubectl_complete-hyper") => candidates::print(&words),
+        Some(b"kubectl_complete-hyper") => candidates::print(&words, Caller::Kubectl),
+        _ if std::env::var_os(VARIABLE).is_some() => candidates::print(&words, caller),
         _ => dispatch(words, caller),
     };
     match done {
@@ -124,9 +134,8 @@ fn unknown_tool(name: &OsStr, search: &Search, config: &Config) -> Error {
 }
 
 fn unknown_option(option: &str) -> Error {
-    let known = ["--help", "--version", "--list", "--exec-path"];
     let error = Error::usage(format!("there is no option {option:?}"));
-    match closest(option, known) {
+    match closest(option, OPTIONS.map(|(name, _)| name)) {
         Some(close) => error.with_hint(format!("did you mean {close}?")),
         None => error.with_hint("options of a tool stand behind its name: hyper NAME OPTION"),
     }

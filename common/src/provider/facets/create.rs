@@ -57,6 +57,12 @@ pub trait Create: Send + Sync {
     /// Whether VMs are in namespaces.
     fn has_namespaces(&self) -> bool;
 
+    /// The namespaces there are; none on a platform that has none.
+    ///
+    /// # Errors
+    /// Those of looking: not everybody may see them all.
+    async fn namespaces(&self) -> Result<Vec<String>>;
+
     /// What a person who is asked for a VM may choose from; nothing where that is not asked. `vm` has
     /// what was answered before.
     ///

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use serde_json::{Value, json};
 
 use super::client::Place;
@@ -112,6 +113,11 @@ impl Create for Kubevirt {
 
     fn has_namespaces(&self) -> bool {
         true
+    }
+
+    async fn namespaces(&self) -> Result<Vec<String>> {
+        let all = self.client().list::<Value>(Resource::core("namespaces"), None, String::new());
+        all.map_ok(|it| text(&it, "/metadata/name").to_owned()).try_collect().await
     }
 
     async fn choices(&self, _: Question, _: &NewVm) -> Result<Vec<String>> {

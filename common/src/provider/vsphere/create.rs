@@ -106,6 +106,10 @@ impl Create for Vsphere {
         false
     }
 
+    async fn namespaces(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     async fn choices(&self, question: Question, vm: &NewVm) -> Result<Vec<String>> {
         let client = self.client();
         let names = Names::read(client).await?;
