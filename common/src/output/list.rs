@@ -84,6 +84,7 @@ impl<'p, R: Record> List<'p, R> {
                     if rows.len() < MEASURED_ROWS {
                         return Ok(());
                     }
+                    table::leave_out(shown, rows);
                     *widths = table::widths(shown, rows);
                     table::render(shown, &std::mem::take(rows), None)
                 } else {
@@ -125,7 +126,8 @@ impl<'p, R: Record> List<'p, R> {
     pub fn finish(self) -> Result<()> {
         let empty = self.count == 0;
         let text = match self.state {
-            State::Table { shown, rows, widths } if widths.is_empty() => {
+            State::Table { mut shown, mut rows, widths } if widths.is_empty() => {
+                table::leave_out(&mut shown, &mut rows);
                 table::render(&shown, &rows, self.printer.limit())
             }
             State::Json if empty => {

@@ -35,9 +35,10 @@ impl Live {
     pub fn draw<R: Record>(&mut self, printer: &mut Printer, rows: &[R], foot: &str) -> Result<()> {
         let (columns, lines) = terminal::size(&std::io::stdout()).unwrap_or(SIZE);
         let room = usize::from(lines).saturating_sub(FRAME).max(1);
-        let shown = table::visible(R::COLUMNS, matches!(printer.format(), OutputFormat::Wide));
-        let texts: Vec<_> =
+        let mut shown = table::visible(R::COLUMNS, matches!(printer.format(), OutputFormat::Wide));
+        let mut texts: Vec<_> =
             rows.iter().take(room).map(|row| table::texts(&shown, &row.cells())).collect();
+        table::leave_out(&mut shown, &mut texts);
         let mut text = self.cleared();
         let body = table::render(&shown, &texts, Some(columns));
         let more = rows.len().saturating_sub(texts.len());

@@ -1,7 +1,9 @@
 //! The one way to standard output.
 
 use std::io::{BufWriter, ErrorKind, Write};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use super::format::OutputFormat;
@@ -10,6 +12,9 @@ use super::prometheus::Exposition;
 use super::record::{Cell, Record};
 use super::{table, terminal};
 use crate::error::{Error, Result};
+
+/// Between two looks whether anybody reads.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The stream that records go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +169,22 @@ impl Printer {
     /// The widest a table may be.
     pub(super) fn limit(&self) -> Option<u16> {
         self.limit
+    }
+
+    /// Comes back once the reader of standard output has gone away, which only pipes and sockets
+    /// tell: for tools that may have nothing to write for long.
+    pub async fn reader_gone() {
+        loop {
+            let stdout = rustix::stdio::stdout();
+            let mut looked = [PollFd::from_borrowed_fd(stdout, PollFlags::empty())];
+            let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+            if poll(&mut looked, Some(&at_once)).is_ok()
+                && looked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+            {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Writes; a reader that has gone away ends the printing, not the program.

@@ -48,24 +48,32 @@ pub struct Column {
     pub(super) header: &'static str,
     pub(super) align: Align,
     pub(super) wide: bool,
+    pub(super) varying: bool,
     pub(super) width: usize,
 }
 
 impl Column {
     /// A column of words: `name` heads it in CSV (`snake_case`), `header` in tables (capitals).
     pub const fn text(name: &'static str, header: &'static str) -> Self {
-        Self { name, header, align: Align::Left, wide: false, width: 12 }
+        Self { name, header, align: Align::Left, wide: false, varying: false, width: 12 }
     }
 
     /// A column of numbers, set to the right.
     pub const fn number(name: &'static str, header: &'static str) -> Self {
-        Self { name, header, align: Align::Right, wide: false, width: 8 }
+        Self { name, header, align: Align::Right, wide: false, varying: false, width: 8 }
     }
 
     /// Shown in `-o wide` and CSV only, not in the plain table.
     #[must_use]
     pub const fn wide(mut self) -> Self {
         self.wide = true;
+        self
+    }
+
+    /// Shown in tables only where the rows differ in it.
+    #[must_use]
+    pub const fn varying(mut self) -> Self {
+        self.varying = true;
         self
     }
 

@@ -19,6 +19,19 @@ pub fn texts(shown: &[(usize, &'static Column)], cells: &[Cell]) -> Vec<String> 
     shown.iter().map(|&(at, _)| cells.get(at).map_or_else(String::new, Cell::human)).collect()
 }
 
+/// Leaves out the columns that are to be shown only where rows differ in them, and do not.
+pub fn leave_out(shown: &mut Vec<(usize, &'static Column)>, rows: &mut [Vec<String>]) {
+    let same = |at: usize| rows.windows(2).all(|pair| pair[0].get(at) == pair[1].get(at));
+    let out: Vec<_> =
+        (0..shown.len()).rev().filter(|&at| shown[at].1.varying && same(at)).collect();
+    for at in out {
+        shown.remove(at);
+        for row in rows.iter_mut().filter(|row| at < row.len()) {
+            row.remove(at);
+        }
+    }
+}
+
 /// The width in terminal columns of each column's widest text, header included.
 pub fn widths(shown: &[(usize, &'static Column)], rows: &[Vec<String>]) -> Vec<usize> {
     let mut table = bare();
@@ -125,6 +138,17 @@ fn bare() -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_column_that_says_the_same_in_all_rows_may_be_left_out() {
+        const SOME: &[Column] = &[Column::text("a", "A"), Column::text("b", "B").varying()];
+        let rows = |last: &str| [["x", "1"], ["x", last]].map(|it| it.map(str::to_owned).to_vec());
+        for (last, left) in [("1", 1), ("2", 2)] {
+            let (mut shown, mut rows) = (visible(SOME, false), rows(last));
+            leave_out(&mut shown, &mut rows);
+            assert_eq!((shown.len(), rows[1].len()), (left, left), "{last}");
+        }
+    }
 
     const COLUMNS: &[Column] = &[
         Column::text("name", "NAME"),

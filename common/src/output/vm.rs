@@ -8,6 +8,7 @@ impl Record for Vm {
 
     const COLUMNS: &'static [Column] = &[
         Column::text("name", "NAME").width(24),
+        Column::text("namespace", "NAMESPACE").varying(),
         Column::text("status", "STATUS").width(8),
         Column::number("cpus", "CPUS").width(5),
         Column::number("memory_bytes", "MEMORY").width(9),
@@ -19,6 +20,7 @@ impl Record for Vm {
         Column::number("allocated_bytes", "ALLOCATED").width(9).wide(),
         Column::text("firmware", "FIRMWARE").width(8).wide(),
         Column::text("node", "NODE").width(16).wide(),
+        Column::text("ip_addresses", "IPS").width(16).wide(),
         Column::text("macs", "MACS").width(17).wide(),
         Column::text("networks", "NETWORKS").wide(),
         Column::text("updated", "UPDATED").width(19).wide(),
@@ -49,6 +51,7 @@ impl Record for Vm {
         };
         vec![
             Cell::text(&self.name),
+            Cell::from(self.namespace.clone()),
             Cell::from(self.status.name()),
             Cell::from(self.cpus),
             self.memory_bytes.map_or(Cell::Empty, Cell::Bytes),
@@ -60,6 +63,7 @@ impl Record for Vm {
             self.allocated_bytes.map_or(Cell::Empty, Cell::Bytes),
             known(self.firmware.name(), self.firmware != FirmwareKind::Unknown),
             Cell::from(self.node.clone()),
+            Cell::text(self.ip_addresses.join(",")),
             Cell::text(self.macs.join(",")),
             Cell::text(self.networks.join(",")),
             Cell::from(self.updated),
@@ -103,6 +107,6 @@ mod tests {
         assert_eq!(vm.cells().len(), Vm::COLUMNS.len());
         assert_eq!(vm.csv_cells().len(), Vm::CSV.len());
         assert_eq!(vm.name(), "lab:@/a.ova");
-        assert_eq!(vm.cells()[6], Cell::Empty, "an unknown guest is no guest");
+        assert_eq!(vm.cells()[7], Cell::Empty, "an unknown guest is no guest");
     }
 }

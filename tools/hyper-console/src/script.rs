@@ -105,16 +105,18 @@ fn unescape(text: &str) -> Result<String, String> {
 pub struct Talk {
     steps: VecDeque<Step>,
     seen: Vec<u8>,
+    heard: bool,
 }
 
 impl Talk {
     /// At its first step.
     pub fn new(script: &Script) -> Self {
-        Self { steps: script.0.iter().cloned().collect(), seen: Vec::new() }
+        Self { steps: script.0.iter().cloned().collect(), seen: Vec::new(), heard: false }
     }
 
     /// Takes what the machine wrote; what is to be typed now.
     pub fn hear(&mut self, bytes: &[u8]) -> Bytes {
+        self.heard |= !bytes.is_empty();
         self.seen.extend_from_slice(bytes);
         let mut typed = Vec::new();
         while let Some(step) = self.steps.front() {
@@ -131,6 +133,11 @@ impl Talk {
             self.seen.drain(..self.seen.len() - KEPT);
         }
         typed.into()
+    }
+
+    /// Whether the machine has written nothing at all.
+    pub fn heard_nothing(&self) -> bool {
+        !self.heard
     }
 
     /// What is waited for; nothing once all is done.

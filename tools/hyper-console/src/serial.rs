@@ -104,6 +104,7 @@ async fn attend(
     let mut session = Session { talk, terminal, keys, cast, typed, heard, sizes, resize, open, cx };
     session.say("connected; Ctrl-] leaves");
     let outcome = session.whole(machine, line).await;
+    let outcome = outcome.map_err(|error| session.waiting(error));
     // What was seen until a failure is worth keeping as well.
     let kept = match (session.cast.take(), record) {
         (Some(cast), Some((_, overwrite))) => cast.finish(*overwrite),
@@ -142,6 +143,24 @@ impl Session<'_> {
             row.state = state;
             row.viewers = (state == SessionState::Connected).into();
         });
+    }
+
+    /// What was waited for when the time was over.
+    fn waiting(&self, error: Error) -> Error {
+        let Some(talk) = self.talk.as_ref().filter(|_| error.kind() == ErrorKind::TimedOut) else {
+            return error;
+        };
+        let error = match talk.awaited() {
+            Some(text) => error.context(format!("wait until the machine writes {text:?}")),
+            None => error,
+        };
+        match talk.heard_nothing() {
+            true => error.with_hint(
+                "it wrote nothing, and what it wrote before is not told again: --send '\\r' first \
+                 makes a login ask anew",
+            ),
+            false => error,
+        }
     }
 
     /// The machine runs no more.

@@ -6,6 +6,7 @@ use futures::StreamExt;
 use futures::stream::SelectAll;
 use hyper_common::cancel::{Cancel, Reason};
 use hyper_common::error::{Error, Result, one_line};
+use hyper_common::output::Printer;
 use hyper_common::provider::Told;
 use hyper_common::tool::Context;
 use tokio::time::{Instant, sleep_until};
@@ -68,6 +69,7 @@ impl Show<'_> {
             tokio::select! {
                 biased;
                 () = cx.cancel.cancelled() => return cx.cancel.check(),
+                () = Printer::reader_gone() => return Ok(()),
                 () = until(due) => {}
                 () = until(save) => {
                     self.cursor.save()?;

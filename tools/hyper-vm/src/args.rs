@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use hyper_common::image::ImageFormat;
 use hyper_common::provider::Link;
 use hyper_common::time::parse_duration;
@@ -382,9 +382,10 @@ pub struct DeleteArgs {
 
 /// The arguments of `resize`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("size").required(true).multiple(true).args(["cpus", "memory"])))]
 pub struct ResizeArgs {
     /// Give so many processors, as the guest counts them
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), required_unless_present = "memory")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub cpus: Option<u32>,
 
     /// Give so much memory, such as 8Gi

@@ -49,19 +49,28 @@ pub fn facts(vm: &Vm) -> Vec<Fact> {
     let family = (vm.guest_os != OsFamily::Unknown).then(|| vm.guest_os.name().to_owned());
     let firmware = (vm.firmware != FirmwareKind::Unknown).then(|| vm.firmware.name().to_owned());
     let bytes = |bytes: Option<u64>| bytes.map(human_bytes);
+    // The platform's own word, where it says more.
+    let state = vm.state.as_ref().filter(|it| !it.eq_ignore_ascii_case(vm.status.name()));
+    let labels: Vec<_> = vm.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let yes = |it: bool| if it { "runs" } else { "does not answer" };
     let all = [
         ("name", Some(vm.name.clone())),
+        ("namespace", vm.namespace.clone()),
         ("status", Some(vm.status.to_string())),
+        ("state", state.cloned()),
         ("context", Some(vm.context.clone())),
         ("cpus", vm.cpus.map(|cpus| cpus.to_string())),
         ("memory", bytes(vm.memory_bytes)),
         ("guest", guest.or(family)),
+        ("guest agent", vm.guest_agent.map(|runs| yes(runs).to_owned())),
         ("firmware", firmware),
         ("disks", Some(vm.disk_count.to_string())),
         ("capacity", bytes(vm.capacity_bytes)),
         ("allocated", bytes(vm.allocated_bytes)),
+        ("addresses", (!vm.ip_addresses.is_empty()).then(|| vm.ip_addresses.join(", "))),
         ("macs", (!vm.macs.is_empty()).then(|| vm.macs.join(", "))),
         ("networks", (!vm.networks.is_empty()).then(|| vm.networks.join(", "))),
+        ("labels", (!labels.is_empty()).then(|| labels.join(", "))),
         ("format", vm.format.clone()),
         ("path", vm.path.clone()),
         ("node", vm.node.clone()),

@@ -54,6 +54,12 @@ fn flag_namespace_and_flag_all_namespaces() {
     assert_eq!(names(cluster, &["-n", &namespace]), ["db01", "web01"]);
     let there = format!("namespace={namespace}");
     assert_eq!(names(cluster, &["-A", "--match", &there]), ["db01", "web01"]);
+    // A table tells machines of several namespaces apart.
+    let second = pair(cluster);
+    let table = |args: &[&str]| text(&run(cluster, &[&["list"], args].concat()).stdout);
+    let all = table(&["-A"]);
+    assert!(all.contains("NAMESPACE") && all.contains(&second), "{all}");
+    assert!(!table(&["-n", &second]).contains("NAMESPACE"));
     let default = names(cluster, &["-c", CONTEXT, "--match", &there]);
     assert!(default.is_empty(), "the default namespace is another");
 }
@@ -157,6 +163,8 @@ fn what_a_cluster_says_becomes_the_record() {
     assert_eq!((&vm["cpus"], &vm["memory_bytes"]), (&2.into(), &(2_u64 << 30).into()));
     assert_eq!((&vm["node"], &vm["namespace"]), (&"node-1".into(), &namespace.as_str().into()));
     assert_eq!(vm["labels"]["name"], "web01");
+    let facts = text(&run(cluster, &["get", &reference]).stdout);
+    assert!(facts.contains("name=web01") && facts.contains(&namespace), "{facts}");
     assert_eq!(names(cluster, &["-n", &namespace, "--status", "STOPPED"]), ["db01"]);
     assert_eq!(names(cluster, &["-n", &namespace, "--min-cpus", "3"]), ["db01"]);
 }
@@ -168,6 +176,13 @@ fn what_is_not_there_is_told_by_its_kind() {
     let status = |args: &[&str]| run(cluster, args).status.code().unwrap();
     assert_eq!(status(&["get", "-n", &namespace, "nobody"]), 5);
     assert_eq!(status(&["get", "-n", &namespace, "a/b/c"]), 2);
+    let nowhere = run(cluster, &["list", "-n", "no-such-place"]);
+    assert_eq!(nowhere.status.code(), Some(5));
+    assert!(text(&nowhere.stderr).contains("there is no namespace \"no-such-place\""));
+    assert_eq!(status(&["list", "-n", &namespace]), 0, "an empty one is there");
+    let nothing = run(cluster, &["resize", "-n", &namespace, "nobody"]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(text(&nothing.stderr).contains("--cpus <N>|--memory <SIZE>"));
     assert_eq!(status(&["list", "-n", &namespace, "-l", "name in"]), 2);
     assert_eq!(status(&["list", "-n", &namespace, "--min-memory", "lots"]), 2);
     assert_eq!(status(&["list", "-n", &namespace, "--status", "runing"]), 2);

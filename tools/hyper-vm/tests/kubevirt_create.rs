@@ -110,6 +110,16 @@ fn flag_dry_run_of_create() {
         assert!(done.err.contains("nope"), "{done:?}");
     }
     let space = lab.space.clone();
+    // Larger than every node: a cluster may promise more than it has, so that it is only told.
+    for (flag, size, words) in
+        [("--cpus", "100000", "so many processors (64)"), ("--memory", "9Ti", "so much memory")]
+    {
+        let args = ["create", "huge", "--container-disk", "a", "--dry-run", flag, size];
+        let other = if flag == "--cpus" { &["--memory", "1Gi"][..] } else { &[] };
+        let done = lab.vm(&[&args[..], other].concat());
+        assert_eq!(done.status, 0, "{done:?}");
+        assert!(done.err.contains(words), "{done:?}");
+    }
     let viewer = ["create", "-c", "hyper-sim-viewer", "-n", &space, "web01"];
     let done = lab.as_anyone(&[&viewer[..], &IMAGE].concat());
     assert_eq!(done.status, 4, "{done:?}");
@@ -419,8 +429,13 @@ fn what_hypersdk_describes_is_made_and_done() {
     let file = lab.write("all.yaml", &text);
     let planned = lab.vm(&["create", "-f", &file, "--dry-run", "-o", "ndjson"]);
     let outcomes: Vec<_> = planned.lines().iter().map(|it| it["outcome"].clone()).collect();
-    // What is to be done to a machine that is not there yet cannot be.
-    assert_eq!((planned.status, outcomes[0].clone()), (10, json!("planned")), "{planned:?}");
+    // What is to be done to machines that are made before it would be done.
+    assert_eq!((planned.status, outcomes), (0, vec![json!("planned"); 6]), "{planned:?}");
+    let lost = lab.write(
+        "lost.yaml",
+        &text[text.find("---\napiVersion: hypersdk.io/v1alpha1\nkind: VMOperation").unwrap()..],
+    );
+    assert_eq!(lab.vm(&["create", "-f", &lost, "--dry-run"]).status, 10, "web01 is not there");
     assert_eq!(lab.machine("web01"), Value::Null);
 
     let done = lab.vm(&["create", "-f", &file, "--wait", "-o", "ndjson"]);
@@ -448,7 +463,7 @@ fn flag_interactive() {
         ("Name", "Wrong!\\r"),
         ("cannot be the name", "taken\\r"),
         ("Namespace", "nowhere\\r"),
-        ("not found", "\\r"),
+        ("there is no namespace", "\\r"),
         ("already", "other\\r"),
         ("Namespace", "\\r"),
         ("CPUs", "none\\r"),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
 use hyper_common::error::{Error, ErrorKind, Result};
+use hyper_common::output::Printer;
 use hyper_common::provider::{Change, Feed, Provider, registry};
 use hyper_common::tool::Context;
 use hyper_common::vm::{ObjectKind, VmFilter, VmId, VmObject};
@@ -176,6 +177,8 @@ impl Watch {
 
     async fn follow(&mut self, mut feeds: SelectAll<Tagged<'_>>, cx: &mut Context) -> Result<()> {
         let total = self.sources.len();
+        // Otherwise it goes on for what it does, or for its exit status.
+        let shows = self.exec.is_none() && self.until.is_empty();
         for error in std::mem::take(&mut self.failures) {
             self.fail(error, cx)?;
         }
@@ -190,6 +193,7 @@ impl Watch {
                     continue;
                 }
                 () = cx.cancel.cancelled() => return cx.cancel.check(),
+                () = Printer::reader_gone(), if shows => return Ok(()),
             };
             let Some((number, change)) = step else { break };
             match change {
@@ -199,7 +203,7 @@ impl Watch {
                     self.fail(error.with_subject(context.unwrap_or_default()), cx)?;
                 }
             }
-            if cx.printer.is_closed() && self.exec.is_none() && self.until.is_empty() {
+            if cx.printer.is_closed() && shows {
                 return Ok(());
             }
         }

@@ -5,6 +5,7 @@
 mod kubernetes;
 mod watching;
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use kubernetes::{CONTEXT, Cluster, instance, machine};
@@ -283,4 +284,21 @@ fn what_cannot_be_followed_says_why() {
     let output = run(cluster, &["--kubeconfig", &file]);
     assert_eq!(status(&output), 8, "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("127.0.0.1:9"));
+    let output = run(cluster, &["-n", "no-such-place"]);
+    assert_eq!(status(&output), 5, "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_a_watch_in_which_nothing_happens() {
+    let cluster = Cluster::shared();
+    let namespace = cluster.namespace();
+    cluster.apply(&machine(&namespace, "a", 2, 2, "Stopped"));
+    let mut command =
+        command(cluster, &["-n", &namespace, "-o", "ndjson", "--timeout", "60", "-c", CONTEXT]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    // The pipe is closed after it.
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("ADDED"), "{line}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -217,6 +217,8 @@ pub struct Described {
     pub remarks: Vec<String>,
     /// Whether what comes after it needs it to be complete.
     pub awaited: bool,
+    /// Whether its VM is one that something before it makes.
+    pub follows: bool,
 }
 
 /// What is to be done.

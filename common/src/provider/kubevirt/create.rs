@@ -129,13 +129,7 @@ impl Create for Kubevirt {
             Answer::Name(name) => describe::checked_name(name, "a machine"),
             Answer::Namespace(namespace, name) => {
                 describe::checked_name(namespace, "a namespace")?;
-                let place = Place { resource: Resource::core("namespaces"), namespace: None };
-                match self.client().get::<Value>(place, namespace).await {
-                    Ok(_) => {}
-                    // Who may make machines in it need not be allowed to look at it.
-                    Err(error) if error.kind() == ErrorKind::Auth => {}
-                    Err(error) => return Err(error),
-                }
+                self.check_namespace(namespace).await?;
                 let resource = self.client().resource(KUBEVIRT, MACHINES).await?;
                 match self.exists(resource, Some(namespace), name).await? {
                     true => {

@@ -115,13 +115,7 @@ impl Kubevirt {
     ) -> Result<Planned> {
         checked_name(name, "a machine")?;
         checked_name(namespace, "a namespace")?;
-        let place = Place { resource: Resource::core("namespaces"), namespace: None };
-        match self.client().get::<Value>(place, namespace).await {
-            Ok(_) => {}
-            // Who may make machines in it need not be allowed to look at it.
-            Err(error) if error.kind() == ErrorKind::Auth => {}
-            Err(error) => return Err(error),
-        }
+        self.check_namespace(namespace).await?;
         let mark = mark(source, &wanted.name);
         let there =
             optional(self.client().get::<Value>(self.machines(namespace).await?, name).await)?;

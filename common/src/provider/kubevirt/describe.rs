@@ -6,7 +6,7 @@ use super::client::Place;
 use super::create::{CDI, INSTANCETYPE, reference};
 use super::discovery::Resource;
 use super::inventory::optional;
-use super::quantity;
+use super::nodes::{self, Nodes};
 use super::template::SOURCES;
 use super::{Kubevirt, NAME};
 use crate::error::{Error, ErrorKind, Result};
@@ -74,6 +74,7 @@ pub async fn describe(kubevirt: &Kubevirt, vm: &NewVm) -> Result<Described> {
     part["volumes"] = volumes.into();
     connect(kubevirt, namespace, &vm.networks, &mut part).await?;
     attach(kubevirt, vm, &mut part, &mut remarks).await?;
+    nodes::check_room(kubevirt, vm.cpus, vm.memory_bytes, &mut remarks).await?;
     let mut labels = json!(vm.labels);
     let own = json!({ "metadata": { "labels": labels.clone() } });
     labels["vm.kubevirt.io/name"] = name.into();
@@ -93,6 +94,7 @@ pub async fn describe(kubevirt: &Kubevirt, vm: &NewVm) -> Result<Described> {
         deed: Deed::Make { verb: "create", objects },
         remarks,
         awaited: false,
+        follows: false,
     })
 }
 
@@ -387,7 +389,7 @@ async fn attach(
     if wanted.is_empty() {
         return Ok(());
     }
-    offered(kubevirt, &wanted, remarks).await?;
+    Nodes::of(kubevirt).await?.offer(&wanted, remarks)?;
     let list = |prefix: &str, names: &[String]| -> Value {
         let one = |(number, name): (usize, &String)| json!({ "name": format!("{prefix}{number}"), "deviceName": name });
         names.iter().enumerate().map(one).collect()
@@ -397,39 +399,6 @@ async fn attach(
     {
         if !names.is_empty() {
             part["domain"]["devices"][field] = list(prefix, names);
-        }
-    }
-    Ok(())
-}
-
-/// Makes sure that some one node has each device, as often as it is wanted.
-async fn offered(kubevirt: &Kubevirt, wanted: &[&String], remarks: &mut Vec<String>) -> Result<()> {
-    use futures::TryStreamExt;
-    let nodes = kubevirt.client().list::<Value>(Resource::core("nodes"), None, String::new());
-    let nodes: Vec<Value> = match nodes.try_collect().await {
-        Ok(nodes) => nodes,
-        Err(error) if error.kind() == ErrorKind::Auth => {
-            remarks.push(
-                "whether a node has the devices is not known: nodes may not be listed".to_owned(),
-            );
-            return Ok(());
-        }
-        Err(error) => return Err(error),
-    };
-    for resource in wanted {
-        let count = wanted.iter().filter(|it| it == &resource).count() as u64;
-        let has = |node: &Value| {
-            let all = node.pointer("/status/allocatable")?.get(resource.as_str())?;
-            quantity::whole(all.as_str()?)
-        };
-        let most = nodes.iter().filter_map(has).max().unwrap_or(0);
-        if most < count {
-            let words = match most {
-                0 => format!("no node of the cluster offers {resource}"),
-                _ => format!("no node of the cluster offers {count} of {resource}, but {most}"),
-            };
-            return Err(Error::unsupported(words)
-                .with_hint("`kubectl get nodes -o yaml` shows under allocatable what they offer"));
         }
     }
     Ok(())

@@ -41,6 +41,7 @@ impl Feed for Kubevirt {
                 namespace,
                 query: one_name(&filter).unwrap_or_default(),
             };
+            let mut within = machines.namespace.clone();
             let mut steps = futures::stream::select(
                 watch(client.clone(), machines).map_ok(Found::Machine),
                 watch(client.clone(), instances).map_ok(Found::Instance),
@@ -51,6 +52,10 @@ impl Feed for Kubevirt {
                 match seen.take(self.read(found, &mut kinds).await?) {
                     Told::Nothing => {}
                     Told::All => {
+                        // To a server one that is not there is as good as an empty one.
+                        if let Some(space) = within.take().filter(|_| seen.machines.is_empty()) {
+                            self.check_namespace(&space).await?;
+                        }
                         yield Change::Reset;
                         for id in seen.machines.keys() {
                             if let Some(vm) = seen.joined(id) {

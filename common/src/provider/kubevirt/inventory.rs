@@ -63,7 +63,9 @@ pub fn list(kubevirt: &Kubevirt, filter: VmFilter) -> BoxStream<'_, Result<Vm>> 
         let mut instances = client.list::<Instance>(instances, namespace, one_name(&filter).unwrap_or_default()).peekable();
         let mut kinds = Kinds::new(kubevirt);
         let mut machines = client.list::<VirtualMachine>(machines, namespace, query);
+        let mut empty = true;
         while let Some(vm) = machines.try_next().await? {
+            empty = false;
             let instance = instance_of(&vm, &mut instances).await?;
             let kind = match &instance {
                 Some(_) => None,
@@ -75,6 +77,10 @@ pub fn list(kubevirt: &Kubevirt, filter: VmFilter) -> BoxStream<'_, Result<Vm>> 
             if filter.accepts(&record) {
                 yield record;
             }
+        }
+        // To a server one that is not there is as good as an empty one.
+        if let Some(namespace) = namespace.filter(|_| empty) {
+            kubevirt.check_namespace(namespace).await?;
         }
     }
     .boxed()

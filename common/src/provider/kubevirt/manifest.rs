@@ -67,6 +67,7 @@ fn one(mut object: Value, namespace: &str) -> Result<Vec<Described>> {
         deed: Deed::Make { verb: "create", objects: vec![object] },
         remarks: Vec::new(),
         awaited: false,
+        follows: false,
     }])
 }
 

@@ -27,6 +27,7 @@ mod marks;
 mod metrics;
 mod migrate;
 mod moment;
+mod nodes;
 mod objects;
 mod opening;
 mod port;
@@ -62,7 +63,7 @@ use super::{
     Migrate, Pools, Power, Provider, Rearrange, Reclaim, Resize, ServerInfo, Snapshots, Templates,
 };
 use crate::config::ContextConfig;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::vm::{Vm, VmFilter, VmId};
 
 /// The provider's name.
@@ -98,6 +99,23 @@ impl Kubevirt {
     /// Calls to the API server.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// That a namespace is there, as far as it may be seen.
+    ///
+    /// # Errors
+    /// `NotFound` where it is not; the server's.
+    async fn check_namespace(&self, namespace: &str) -> Result<()> {
+        let place = Place { resource: Resource::core("namespaces"), namespace: None };
+        match self.client().get::<serde_json::Value>(place, namespace).await {
+            Ok(_) => Ok(()),
+            // Who may make machines in it need not be allowed to look at it.
+            Err(error) if error.kind() == ErrorKind::Auth => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Error::not_found(format!("there is no namespace {namespace:?}")))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The namespace that a list is about; `None` for all.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Kubevirt;
 use super::client::{Place, escape};
 use super::create::{CDI, text};
 use super::discovery::Resource;
 use super::inventory::optional;
 use super::port::PodPort;
+use super::{Kubevirt, NAME};
 use crate::error::{Error, ErrorKind, Result, ResultExt, one_line};
 use crate::net::{Http, Request, Response, Trust, Tunnelled, Url, retry};
 use crate::provider::facets::create::{Sending, UploadProxy};
@@ -53,7 +53,7 @@ impl Proxy {
     /// `Unsupported` where none is known; `Unavailable` and `Auth` for one that cannot be reached
     /// or believed; `Config` for authorities that are none; the API server's.
     pub(super) async fn find(kubevirt: &Kubevirt, wish: &UploadProxy) -> Result<Self> {
-        wish.transport.check("here to CDI's upload proxy", &WAYS)?;
+        wish.transport.check(NAME, &WAYS)?;
         let known = match (&wish.url, &wish.authorities, wish.insecure) {
             // All is said.
             (Some(_), Some(_), _) | (Some(_), _, true) => Value::Null,

@@ -64,6 +64,7 @@ impl Create for Vsphere {
             deed: Deed::Make { verb: "create", objects: vec![object] },
             remarks: Vec::new(),
             awaited: false,
+            follows: false,
         })
     }
 

@@ -16,7 +16,9 @@ fn flag_expect_and_flag_send() {
     assert!(text(&output.stdout).contains("root@web01:~# "), "{output:?}");
     // The same order of values, in another order of steps: nothing answers before it is asked.
     let early = ["--expect", "login: ", "--send", r"\r", "--timeout", "500ms"];
-    assert_eq!(lab.status(&[&["web01"], &early[..]].concat()).0, Some(11));
+    let (status, words) = lab.status(&[&["web01"], &early[..]].concat());
+    assert_eq!(status, Some(11), "{words}");
+    assert!(words.contains(r#"writes "login: ""#) && words.contains(r"--send '\r'"), "{words}");
     let never = ["web01", "--send", r"\r", "--expect", "never", "--timeout", "60s"];
     let mut child = lab.start(&never).spawn().unwrap();
     read_some(&mut child);

@@ -58,6 +58,7 @@ pub fn read(fields: &mut Fields, place: &Place) -> Result<Vec<Described>> {
         deed: Deed::Make { verb: "create", objects: vec![machine] },
         remarks: Vec::new(),
         awaited: false,
+        follows: false,
     }])
 }
 

@@ -67,6 +67,7 @@ fn about(vm: &Place, deed: Deed) -> Described {
         deed,
         remarks: Vec::new(),
         awaited: false,
+        follows: false,
     }
 }
 
@@ -130,9 +131,12 @@ fn resize(fields: &mut Fields) -> Result<Deed> {
 fn clone(fields: &mut Fields, place: &Place, vm: &Place) -> Result<Vec<Described>> {
     let target = fields.needed("spec.cloneSpec.targetName")?;
     let elsewhere = fields.text("spec.cloneSpec.targetNamespace")?;
-    if elsewhere.is_some_and(|it| it != vm.namespace) {
+    if let Some(elsewhere) = elsewhere.filter(|it| *it != vm.namespace) {
+        let command =
+            format!("`hyper clone -n {} {} {elsewhere}/{target}` does it", vm.namespace, vm.name);
         return Err(Error::unsupported("KubeVirt clones within a namespace alone")
-            .with_subject(format!("VMOperation {}", place.name)));
+            .with_subject(format!("VMOperation {}", place.name))
+            .with_hint(command));
     }
     if fields.flag("spec.cloneSpec.linkedClone")? == Some(true) {
         let words = "the storage decides whether a clone shares blocks";
@@ -157,7 +161,7 @@ fn clone(fields: &mut Fields, place: &Place, vm: &Place) -> Result<Vec<Described
     all[0].awaited = start;
     if start {
         let target = Place { name: target, namespace: vm.namespace.clone() };
-        all.push(about(&target, Deed::Start));
+        all.push(Described { follows: true, ..about(&target, Deed::Start) });
     }
     Ok(all)
 }

@@ -48,6 +48,7 @@ pub fn read(fields: &mut Fields, place: &Place) -> Result<Vec<Described>> {
         deed: Deed::Make { verb: "template", objects: objects.into_iter().flatten().collect() },
         remarks: Vec::new(),
         awaited: false,
+        follows: false,
     }])
 }
 

@@ -159,6 +159,8 @@ fn operations_become_what_is_to_be_done() {
     assert_eq!(kind("  operation: dance"), ErrorKind::Usage);
     let elsewhere = "  operation: clone\n  cloneSpec: {targetName: a, targetNamespace: other}";
     assert_eq!(kind(elsewhere), ErrorKind::Unsupported);
+    let hints = one(elsewhere).unwrap_err().hints().join("");
+    assert!(hints.contains("other/a"), "{hints}");
 }
 
 #[test]
