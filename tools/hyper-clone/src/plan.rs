@@ -102,7 +102,9 @@ async fn sources(
                 Ok((id, name))
             };
             let found = cx.cancel.unless_cancelled(look).await;
-            (reference.to_string(), found.map_err(Arc::new))
+            let name = reference.to_string();
+            let found = found.map_err(|error: Error| Arc::new(error.with_subject(name.clone())));
+            (name, found)
         }
     };
     let found = futures::stream::iter(all.into_iter().map(one)).buffered(AT_ONCE);

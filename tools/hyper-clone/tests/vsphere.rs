@@ -108,7 +108,8 @@ fn flag_power_on_and_a_second_run() {
     ]);
     assert_eq!(lab.run(&[VM, "c2"]).status, 6);
     assert_eq!(lab.new_ones(), ["/DC0/vm/c2", "/DC0/vm/copy"]);
-    assert_eq!(lab.run(&["nope", "x"]).status, 5);
+    let missing = lab.run(&["nope", "x"]);
+    assert!(missing.status == 5 && missing.err.contains("govc:nope: there is no"), "{missing:?}");
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub async fn run(
         sources.streams(wanted, &cursor, &stop).into_iter().map(StreamExt::peekable).collect();
     let mut list = cx.printer.list::<VmEvent>();
     let mut failures = Vec::new();
+    let mut shown = false;
     loop {
         let step = tokio::select! {
             step = next(&mut heads) => step,
@@ -43,6 +44,7 @@ pub async fn run(
             Some((context, Ok(Told { event, place }))) => {
                 if wanted.filter.accepts(&event) {
                     list.push(&event)?;
+                    shown = true;
                 }
                 cursor.pass(context, place);
             }
@@ -56,6 +58,9 @@ pub async fn run(
         }
     }
     cx.cancel.check()?;
+    if !shown && failures.is_empty() {
+        cx.remarks.say("no events here pass");
+    }
     if failures.len() < sources.len() {
         list.finish()?;
         cursor.save()?;

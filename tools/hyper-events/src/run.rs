@@ -20,6 +20,11 @@ pub async fn run(request: Request, cx: &mut Context) -> Result<()> {
     };
     let cursor = Cursor::load(wanted.cursor.as_deref(), wanted.save_cursor.clone())?;
     let sources = Sources::open(contexts, cx)?;
+    let types = &wanted.filter.types;
+    let unknown = cx.cancel.unless_cancelled(async { Ok(sources.unknown(types).await) }).await?;
+    for (context, kind) in unknown {
+        cx.remarks.warn(&format!("{context} describes no events of the type {kind:?}"));
+    }
     match wanted.follow {
         true => follow::run(&sources, &wanted, cursor, cx).await,
         false => list::run(&sources, &wanted, cursor, cx).await,

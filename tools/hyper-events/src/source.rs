@@ -6,7 +6,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use hyper_common::cancel::Cancel;
 use hyper_common::error::{Error, Result};
-use hyper_common::provider::{EventQuery, Provider, Told, registry};
+use hyper_common::provider::{EventQuery, Pattern, Provider, Told, registry};
 use hyper_common::tool::Context;
 
 use crate::cursor::Cursor;
@@ -38,6 +38,18 @@ impl Sources {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Contexts that have none of some types of events, each with the type.
+    pub async fn unknown(&self, types: &[Pattern]) -> Vec<(String, String)> {
+        let mut unknown = Vec::new();
+        for (name, _, provider) in self.0.iter().filter(|_| !types.is_empty()) {
+            let Some(events) = provider.events() else { continue };
+            // Where that cannot be asked the events cannot be either, and tell why.
+            let found = events.unknown_types(types).await.unwrap_or_default();
+            unknown.extend(found.into_iter().map(|it| (name.clone(), it)));
+        }
+        unknown
     }
 
     /// The events of each, which end when `stop` is raised.

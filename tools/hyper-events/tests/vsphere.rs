@@ -180,7 +180,11 @@ fn flag_since_and_flag_types_and_flag_severity_and_flag_user() {
     );
     assert_eq!(lab.types(&["--types", "vmpoweredoffevent"]), ["VmPoweredOff"]);
     assert_eq!(lab.types(&["--severity", "error"]), ["com.example.Bad"]);
-    assert!(lab.types(&["--types", "VmPowered"]).is_empty());
+    let none = lab.run(&["--types", "VmPowered,VmSuspended,com.example.Gone", "-o", "ndjson"]);
+    assert!(none.lines().is_empty(), "{none:?}");
+    assert!(none.err.contains("govc describes no events of the type \"VmPowered\""), "{none:?}");
+    assert!(!none.err.contains("VmSuspended") && !none.err.contains("Gone"), "{none:?}");
+    assert!(none.err.contains("no events here pass"), "{none:?}");
     let all = lab.rows(&[]);
     let user = lab.rows(&["--user", "US*"]);
     assert!(!user.is_empty() && user.iter().all(|row| row["user_name"] == "user"));
@@ -307,6 +311,25 @@ fn flag_cursor_and_flag_save_cursor_go_on_behind_the_last_event() {
     signal(&follow.pid(), "KILL");
     poster.say("e");
     assert_eq!(messages(&both), ["e"]);
+}
+
+#[test]
+fn a_cursor_is_good_for_other_filters() {
+    let (lab, mut poster) = Lab::plain();
+    let file = lab.user.home().join("at.json").display().to_string();
+    lab.power("-off");
+    poster.say("a");
+    assert!(!lab.rows(&["--save-cursor", &file]).is_empty());
+    // The last event is of another type, and of no machine: it is there all the same.
+    for more in [&["--types", "VmPoweredOn"][..], &[VM]] {
+        assert!(lab.rows(&[&["--cursor", &file], more].concat()).is_empty(), "{more:?}");
+    }
+    lab.power("-on");
+    for more in [&["--types", "VmPoweredOn"][..], &[VM]] {
+        let told = lab.types(&[&["--cursor", &file], more].concat());
+        assert_eq!(told.last().map(String::as_str), Some("VmPoweredOn"), "{more:?}: {told:?}");
+        assert!(!told.iter().any(|it| it == "Gap" || it == "VmPoweredOff"), "{more:?}: {told:?}");
+    }
 }
 
 #[test]

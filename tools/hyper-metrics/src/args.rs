@@ -86,7 +86,7 @@ pub struct UsageArgs {
     pub end: Option<Timestamp>,
 
     /// Show it in the server's finest samples that are at least so long, such as 30m
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "start")]
+    #[arg(long, value_name = "TIME", value_parser = span, requires = "start")]
     pub interval: Option<Duration>,
 
     /// Go on with each new sample: a row for each, on a terminal a table with what was before
@@ -115,6 +115,12 @@ impl MetricsArgs {
             Some(Verb::Summary(_)) | None => Vec::new(),
         }
     }
+}
+
+/// How long a sample is.
+fn span(text: &str) -> Result<Duration, String> {
+    let span = parse_duration(text)?;
+    if span.is_zero() { Err("a sample takes some time".to_owned()) } else { Ok(span) }
 }
 
 /// A pause between two looks.

@@ -264,6 +264,8 @@ fn flag_start_and_flag_end_and_flag_interval_ask_for_the_past() {
     let backwards = [hour[0], hour[3], hour[2], hour[1]];
     assert_eq!(lab.run(&[&["vm"], &backwards[..]].concat()).status, 2);
     assert_eq!(lab.run(&["vm", "--interval", "5m"]).status, 2);
+    let nothing = lab.run(&[&["vm", "--interval", "0s"], &hour[..]].concat());
+    assert!(nothing.status == 2 && nothing.err.contains("takes some time"), "{nothing:?}");
 }
 
 /// What a vCenter's rollups say, by the interval that govc names.

@@ -30,6 +30,20 @@ fn flag_wait_waits_for_the_guest() {
 }
 
 #[test]
+fn addresses_are_those_that_the_guest_tells() {
+    let sim = Sim::start(&["--running", "web01"]);
+    let told = sim.govc(&["vm.info", "-json", "vm/web01"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let own = |name: &str| vm(&sim, &["get", name, "-o", "json"]).json()["ip_addresses"].clone();
+    let cards = told["VirtualMachines"][0]["Guest"]["Net"].as_array().unwrap();
+    assert_eq!(own("web01"), cards[0]["IpAddress"]);
+    assert!(own("web01")[0].as_str().unwrap().starts_with("10."));
+    assert_eq!(own("db01"), serde_json::json!([]));
+    let found = vm(&sim, &["list", "--match", "ip_addresses=10.*", "-o", "name"]);
+    assert_eq!(found.out.lines().count(), 1, "{found:?}");
+}
+
+#[test]
 fn ten_thousand_machines_are_listed_in_bounded_memory() {
     let sim = Sim::start(&["--vms", "10000"]);
     let mut child = Command::new(env!("CARGO_BIN_EXE_hyper-vm"))

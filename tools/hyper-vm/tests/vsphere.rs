@@ -73,6 +73,18 @@ fn devices<'v>(vm: &'v Value, field: &'static str) -> impl Iterator<Item = &'v V
     all.map(move |device| &device[field]).filter(|value| !value.is_null())
 }
 
+/// What the guest tells of its addresses.
+fn addresses(vm: &Value) -> Vec<Value> {
+    let cards = vm["Guest"]["Net"].as_array().map_or(&[][..], Vec::as_slice);
+    let all = cards.iter().filter_map(|card| card["IpAddress"].as_array());
+    let all: Vec<_> = all.flatten().cloned().collect();
+    let main = &vm["Guest"]["IpAddress"];
+    match all.is_empty() && main.as_str().is_some_and(|it| !it.is_empty()) {
+        true => vec![main.clone()],
+        false => all,
+    }
+}
+
 /// Whether VMware Tools answer, where the machine runs.
 fn agent(vm: &Value) -> Value {
     match vm["Guest"]["ToolsRunningStatus"].as_str() {
@@ -114,7 +126,7 @@ fn records_say_what_govc_says() {
             "provider": "vsphere",
             "namespace": null,
             "state": null,
-            "ip_addresses": [],
+            "ip_addresses": addresses(vm),
             "labels": {},
             "status": match vm["Runtime"]["PowerState"].as_str().unwrap() {
                 "poweredOn" => "running",

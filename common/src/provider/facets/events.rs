@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use async_trait::async_trait;
 use futures::stream::BoxStream;
 use globset::{GlobBuilder, GlobMatcher};
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use crate::error::Result;
 use crate::output::{Cell, Column, Record};
 
 /// The events facet.
+#[async_trait]
 pub trait Events: Send + Sync {
     /// The events that are looked for: those that there are, the oldest first, and with `follow`
     /// those that come, for ever.
@@ -25,6 +27,12 @@ pub trait Events: Send + Sync {
     /// and after an error that will not pass by itself: `Auth`, `Unsupported`, `NotFound` for a
     /// subject that is not there, or a platform that could not be reached at the very start.
     fn events(&self, query: EventQuery, stop: Cancel) -> BoxStream<'_, Result<Told>>;
+
+    /// Those of some types of events that the platform has none of; empty where nobody can know.
+    ///
+    /// # Errors
+    /// Those of asking the platform.
+    async fn unknown_types(&self, types: &[Pattern]) -> Result<Vec<String>>;
 }
 
 /// What is looked for.
@@ -303,6 +311,11 @@ impl Pattern {
     /// (`VmPoweredOnEvent`).
     pub fn accepts_type(&self, word: &str) -> bool {
         self.accepts(word) || self.accepts(&format!("{word}Event"))
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The word, where it is one and no pattern.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use async_stream::try_stream;
+use async_trait::async_trait;
 use futures::StreamExt;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
@@ -17,16 +18,22 @@ use super::watch::{Step, Watched, watch_from};
 use super::{Kubevirt, NAME};
 use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::provider::facets::events::{EventQuery, Events, Gap, GapReason, Told};
+use crate::provider::facets::events::{EventQuery, Events, Gap, GapReason, Pattern, Told};
 
 /// Kubernetes' kind.
 const EVENTS: Resource = Resource::core("events");
 
+#[async_trait]
 impl Events for Kubevirt {
     fn events(&self, query: EventQuery, stop: Cancel) -> BoxStream<'_, Result<Told>> {
         let told = if query.follow { follow(self, query) } else { list(self, query) };
         // Nothing is left on the server by a stream that is dropped.
         told.take_until(async move { stop.cancelled().await }).boxed()
+    }
+
+    async fn unknown_types(&self, _: &[Pattern]) -> Result<Vec<String>> {
+        // Whoever notes an event writes a reason of his own.
+        Ok(Vec::new())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::provider::facets::events::EventQuery;
 const LARGEST: usize = 1000;
 
 /// What a server is asked to collect.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Scope {
     /// What events must be about, with all below it.
     entity: Option<MoRef>,

@@ -9,7 +9,7 @@ use super::NAME;
 use super::client::Client;
 use super::soap::{MoRef, Value};
 use crate::error::Result;
-use crate::provider::facets::events::{Severity, VmEvent};
+use crate::provider::facets::events::{Pattern, Severity, VmEvent};
 
 /// The things that an event may be about: its field, the reference in that, and the type of one
 /// that does not tell. What an event is about above all comes first.
@@ -128,6 +128,14 @@ impl Reader {
             self.severities.keys().find(known).cloned()
         };
         words.iter().map(server).collect()
+    }
+
+    /// Those of some types that the server describes none of. What has a dot in it may come from an
+    /// extension that describes nothing.
+    pub fn unknown(&self, types: &[Pattern]) -> Vec<String> {
+        let is_known = |it: &Pattern| self.severities.keys().any(|id| it.accepts_type(clean(id)));
+        let unknown = types.iter().filter(|it| !it.text().contains('.') && !is_known(it));
+        unknown.map(|it| it.text().to_owned()).collect()
     }
 
     /// The record of an event.

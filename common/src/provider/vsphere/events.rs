@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_stream::try_stream;
+use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +19,7 @@ use super::fault::{fault_of, is_logged_out};
 use super::{NAME, Vsphere};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::facets::events::{EventQuery, Events, Gap, GapReason, Told};
+use crate::provider::facets::events::{EventQuery, Events, Gap, GapReason, Pattern, Told};
 
 /// How often the server is asked for what is new.
 const LOOK: Duration = Duration::from_millis(700);
@@ -39,10 +40,15 @@ const REFUSALS: u32 = 3;
 /// How many keys are remembered. Servers show events of several hosts slightly out of order.
 const KEYS: usize = 4096;
 
+#[async_trait]
 impl Events for Vsphere {
     fn events(&self, query: EventQuery, stop: Cancel) -> BoxStream<'_, Result<Told>> {
         let client = self.client().clone();
         if query.follow { follow(client, query, stop) } else { list(client, query, stop) }
+    }
+
+    async fn unknown_types(&self, types: &[Pattern]) -> Result<Vec<String>> {
+        Ok(Reader::new(self.client()).await?.unknown(types))
     }
 }
 
@@ -60,6 +66,30 @@ impl Mark {
     }
 }
 
+/// Whether the server still has an event, in its history from a moment on.
+async fn is_kept(client: &Client, event: Mark, begin: Option<Timestamp>) -> Result<bool> {
+    let collector = Collector::new(client, &Scope::default(), begin).await?;
+    let found = loop {
+        match collector.next().await {
+            Ok(items) if items.iter().any(|it| it.key == event.key && it.time == event.time) => {
+                break Ok(true);
+            }
+            Ok(items) if items.is_empty() || items.iter().any(|it| it.time > late(event)) => {
+                break Ok(false);
+            }
+            Ok(_) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    collector.destroy().await;
+    found
+}
+
+/// Servers tell nothing that is later than this before an event.
+fn late(event: Mark) -> Timestamp {
+    event.time.saturating_add(OVERLAP).unwrap_or(event.time)
+}
+
 /// What was told already.
 #[derive(Debug)]
 struct Seen {
@@ -69,6 +99,9 @@ struct Seen {
     keys: BTreeMap<i64, ()>,
     /// The last of them.
     last: Option<Mark>,
+    /// Whether that may not be among what the server is asked for: a cursor's is the last of what was
+    /// asked for then.
+    foreign: bool,
     /// Nothing that is older is told.
     since: Option<Timestamp>,
 }
@@ -77,7 +110,10 @@ impl Seen {
     fn new(query: &EventQuery) -> Self {
         let last = query.place.as_ref().and_then(Mark::read);
         let since = query.since.filter(|_| last.is_none());
-        Self { floor: last.map_or(i64::MIN, |it| it.key), keys: BTreeMap::new(), last, since }
+        let filter = &query.filter;
+        let all = query.subjects.is_empty() && filter.types.is_empty() && filter.users.is_empty();
+        let floor = last.map_or(i64::MIN, |it| it.key);
+        Self { floor, keys: BTreeMap::new(), last, foreign: last.is_some() && !all, since }
     }
 
     /// From when the history is read.
@@ -89,6 +125,16 @@ impl Seen {
     /// Looks for the last event that was told.
     fn search(&self) -> Search {
         Search { last: self.last, held: Vec::new() }
+    }
+
+    /// The same, in a history in which it need not be: then all that happened is read for it.
+    async fn search_on(&self, client: &Client) -> Result<Search> {
+        match self.last.filter(|_| self.foreign) {
+            Some(last) if is_kept(client, last, self.begin()).await? => {
+                Ok(Search { last: None, held: Vec::new() })
+            }
+            _ => Ok(self.search()),
+        }
     }
 
     fn is_new(&self, item: &Item) -> bool {
@@ -105,6 +151,7 @@ impl Seen {
             self.keys.insert(*key, ());
             if self.last.is_none_or(|last| last.key < *key) {
                 self.last = Some(Mark { key: *key, time: *time });
+                self.foreign = false;
             }
         }
         while self.keys.len() > KEYS {
@@ -129,8 +176,7 @@ impl Seen {
         let held = &search.held;
         let found = held.iter().any(|it| it.key == last.key && it.time == last.time);
         let first = held.iter().map(|item| item.key).min();
-        let late = last.time.saturating_add(OVERLAP).unwrap_or(last.time);
-        let past = end || held.iter().any(|it| it.time > late);
+        let past = end || held.iter().any(|it| it.time > late(last));
         let after = first.filter(|first| *first > last.key);
         if !found && after.is_none() && !past {
             return (None, Vec::new());
@@ -222,8 +268,8 @@ fn list(client: Client, query: EventQuery, stop: Cancel) -> BoxStream<'static, R
         let mut place = seen.last;
         let mut left = REFUSALS;
         loop {
+            let mut search = seen.search_on(&client).await?;
             let collector = Collector::new(&client, &teller.scope, seen.begin()).await?;
-            let mut search = seen.search();
             let ended = loop {
                 if stop.is_cancelled() {
                     break Ok(());
@@ -283,11 +329,14 @@ fn follow(client: Client, query: EventQuery, stop: Cancel) -> BoxStream<'static,
                     seen.pass(page);
                     place = seen.last;
                 } else if behind || page.len() >= PAGE && page.iter().all(|it| seen.is_new(it)) {
+                    let mut search = match seen.search_on(&client).await {
+                        Ok(search) => search,
+                        Err(error) => break Err(error),
+                    };
                     let history = match Collector::new(&client, &teller.scope, seen.begin()).await {
                         Ok(history) => history,
                         Err(error) => break Err(error),
                     };
-                    let mut search = seen.search();
                     let read = loop {
                         let items = match history.next().await {
                             Ok(items) => items,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::vm::{FirmwareKind, GuestOs, Vm, VmId, VmStatus};
 
 /// The properties that a record is made of. All are older than vSphere 6.
-pub const PATHS: [&str; 17] = [
+pub const PATHS: [&str; 19] = [
     "name",
     "parent",
     "parentVApp",
@@ -26,14 +26,17 @@ pub const PATHS: [&str; 17] = [
     "config.hardware.memoryMB",
     "config.hardware.device",
     "guest.toolsRunningStatus",
+    "guest.ipAddress",
+    "guest.net",
     "summary.storage.committed",
 ];
 
-/// What of devices a record is made of.
+/// What of devices, and of what the guest says of its adapters, a record is made of.
 pub(super) const OF_DEVICES: Only = &[
     ("VirtualDevice", &["macAddress", "backing", "capacityInKB", "capacityInBytes"]),
     ("backing", &["deviceName", "port", "opaqueNetworkId"]),
     ("port", &["portgroupKey"]),
+    ("GuestNicInfo", &["ipAddress"]),
 ];
 
 /// The record of a machine.
@@ -53,7 +56,7 @@ pub fn record(context: &str, names: &Names, object: &Object) -> Vm {
         provider: NAME.to_owned(),
         namespace: None,
         state: None,
-        ip_addresses: Vec::new(),
+        ip_addresses: addresses(properties),
         labels: BTreeMap::new(),
         status: status(properties),
         cpus: properties.number("config.hardware.numCPU"),
@@ -101,6 +104,18 @@ pub fn status(properties: &Properties) -> VmStatus {
 fn agent(properties: &Properties) -> Option<bool> {
     let word = properties.str("guest.toolsRunningStatus")?;
     (status(properties) == VmStatus::Running).then_some(word == "guestToolsRunning")
+}
+
+/// The addresses that VMware Tools tell of; the main one where they tell of no adapters.
+fn addresses(properties: &Properties) -> Vec<String> {
+    let cards = properties.get("guest.net").map_or(&[][..], |it| &it.children);
+    let all = cards.iter().flat_map(|card| card.all("ipAddress")).map(|it| it.text.clone());
+    let mut all: Vec<String> = all.filter(|it| !it.is_empty()).collect();
+    if all.is_empty() {
+        let main = properties.str("guest.ipAddress").filter(|it| !it.is_empty());
+        all.extend(main.map(str::to_owned));
+    }
+    all
 }
 
 fn devices(properties: &Properties) -> impl Iterator<Item = &Value> {
