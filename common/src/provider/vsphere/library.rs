@@ -192,7 +192,7 @@ async fn refusal(answer: Response) -> Error {
         Err(error) => error,
         Ok(_) => malformed("there is no value in it"),
     };
-    if !matches!(answer.status(), 400..=499 | 500) {
+    if !matches!(answer.status(), 400..=500) {
         return bare(answer);
     }
     let (status, place) = (answer.status(), answer.place().to_owned());
