@@ -42,6 +42,7 @@ mod snapshots;
 mod template;
 mod template_deploy;
 mod template_make;
+mod template_remove;
 mod transplant;
 mod upload;
 mod upload_proxy;

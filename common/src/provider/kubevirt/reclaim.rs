@@ -13,7 +13,7 @@ use super::snapshots::VmSnapshot;
 use super::template_make::TEMPLATE;
 use super::upload::UPLOAD;
 use super::vmexport::Exports;
-use super::{Kubevirt, template_make};
+use super::{Kubevirt, template_remove};
 use crate::error::Result;
 use crate::provider::{Reclaim, Reclaimed};
 use crate::vm::VmId;
@@ -37,7 +37,7 @@ impl Reclaim for Kubevirt {
             SNAPSHOT => remove_snapshot(self, namespace, id).await?,
             CLONE => self.remove_clone_object(namespace, id, dry_run).await?,
             CROSSING => self.remove_crossing(vm, id, dry_run).await?,
-            TEMPLATE => template_make::remove_unfilled(self, vm, id, dry_run).await?,
+            TEMPLATE => template_remove::remove_unfilled(self, vm, id, dry_run).await?,
             UPLOAD if dry_run => self.has_unfilled(vm, id).await?,
             UPLOAD => self.remove_unfilled(vm, id).await?,
             other => {

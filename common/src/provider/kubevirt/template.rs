@@ -12,7 +12,7 @@ use super::discovery::Resource;
 use super::inventory::optional;
 use super::record::{id, quantity_of};
 use super::wire::Meta;
-use super::{Kubevirt, quantity, template_deploy, template_make};
+use super::{Kubevirt, quantity, template_deploy, template_make, template_remove};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::facets::cloning::{CloneJob, Planned};
@@ -98,7 +98,7 @@ impl Templates for Kubevirt {
     }
 
     async fn delete_template(&self, template: &Template, cancel: &Cancel) -> Result<()> {
-        template_make::delete(self, template, cancel).await
+        template_remove::delete(self, template, cancel).await
     }
 }
 

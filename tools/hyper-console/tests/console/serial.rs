@@ -157,7 +157,7 @@ fn flag_context_and_flag_namespace_and_flag_kubeconfig_and_flag_output() {
 #[test]
 fn flag_quiet_and_flag_verbose_and_flag_timeout() {
     let lab = Lab::new();
-    let wait = ["web01", "--expect", "never", "--timeout", "300ms"];
+    let wait = ["web01", "--expect", "never", "--timeout", "2s"];
     let (status, plain) = lab.status(&wait);
     assert_eq!(status, Some(11), "{plain}");
     let (_, much) = lab.status(&[&wait[..], &["-v"]].concat());
