@@ -130,9 +130,11 @@ pub struct VsphereArgs {
 
     /// Let something go wrong: op=OP,object=TEXT,skip=N,max=N and what happens
     ///
-    /// OP is a SOAP method, nfc, folder, screen, ticket for a screen that opens, lease for becoming ready (which takes a delay alone), or
-    /// merge for the disks of a removed snapshot (which takes a fault alone); without it the rule
-    /// is for all of them. TEXT is part of the object's id or the file's name.
+    /// OP is a SOAP method, nfc, folder, screen, ticket for a screen that opens, lease for becoming
+    /// ready (which takes a delay alone), task for the work of one (which takes a delay or a fault),
+    /// or merge for the disks of a removed snapshot (which takes a fault alone); without it the rule
+    /// is for all of them. TEXT is part of the object's id, of the file's name, or of the name of a
+    /// clone that a task makes.
     /// The first N that match pass with skip, and at most N are hit with max. What happens:
     /// delay=TIME, late=TIME (a method is done and answered later), status=N with
     /// retry-after=SECONDS, fault=NAME, cut=BYTES (the connection breaks), short=BYTES (the body ends as if whole),

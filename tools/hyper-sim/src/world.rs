@@ -111,6 +111,8 @@ fn add(
         shared: None,
         serial: None,
         leases: Vec::new(),
+        pending: None,
+        identity: None,
     });
 }
 

@@ -14,7 +14,9 @@ use super::spec::FilterSpec;
 use super::state::State;
 use super::update::{self, Collector, Filter};
 use super::value::{Data, Ref, Value};
-use super::{change, clone, console, history, lease, ovf, performance, service};
+use super::{
+    change, clone, console, customization, history, lease, ovf, performance, service, task,
+};
 
 /// Who calls.
 #[derive(Debug, Clone, Default)]
@@ -121,6 +123,10 @@ fn at_once(sim: &Arc<Sim>, caller: &Caller, request: &Request) -> Result<Answer,
         "AcquireTicket" => console::ticket(sim, this, args),
         "PutUsbScanCodes" => console::keys(sim, this, args),
         "CloneVM_Task" => clone::clone(sim, caller, this, args),
+        "InstantClone_Task" => clone::instant(sim, caller, this, args),
+        "CancelTask" => task::cancel(sim, this),
+        "DoesCustomizationSpecExist" => Ok(customization::exists(args)),
+        "GetCustomizationSpec" => customization::get(args),
         "Destroy_Task" => clone::destroy(sim, caller, this),
         "RevertToSnapshot_Task" => change::revert(sim, caller, this),
         "ConsolidateVMDisks_Task" => change::consolidate(sim, caller, this),

@@ -65,10 +65,14 @@ pub fn power(sim: &Arc<Sim>, caller: &Caller, this: &Ref, wanted: Power) -> Resu
     Ok(Answer::Value(task.into()))
 }
 
-fn set_power(state: &mut State, id: &str, power: Power, user: &str) {
+/// Switches a machine, at once.
+pub fn set_power(state: &mut State, id: &str, power: Power, user: &str) {
     if let Some(machine) = state.tree.machines.get_mut(id) {
         machine.power = power;
         machine.booted = (power == Power::On).then(Timestamp::now);
+        if let Some(identity) = machine.pending.take_if(|_| power == Power::On) {
+            machine.identity = Some(identity);
+        }
     }
     history::switched(state, id, power, user);
 }

@@ -143,6 +143,9 @@ async fn every_value_is_what_the_interface_says() {
         objects.push(super::service::manager(state.tree.esx, "EventManager"));
         objects.extend((!state.tree.esx).then(super::alarm::definition));
         objects.push(Ref::new("ServiceInstance", "ServiceInstance"));
+        if !state.tree.esx {
+            objects.push(super::service::manager(false, "CustomizationSpecManager"));
+        }
         for object in objects {
             assert!(state.exists(None, &object), "{object}");
             let (count, found) = properties(&state, None, &object);

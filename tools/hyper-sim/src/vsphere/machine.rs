@@ -137,6 +137,19 @@ pub struct Machine {
     pub serial: Option<u16>,
     /// Leases that export it, the ones that are alive.
     pub leases: Vec<String>,
+    /// What its guest makes of itself when it is switched on next.
+    pub pending: Option<Identity>,
+    /// What its guest has made of itself, or goes on as.
+    pub identity: Option<Identity>,
+}
+
+/// What makes a guest one of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Its host name; its usual one where that is empty.
+    pub host_name: String,
+    /// Addresses of its network cards; the usual one where there is none.
+    pub addresses: Vec<Option<String>>,
 }
 
 /// Unit numbers 0 to 15 without 7, which is the controller's own.
@@ -153,6 +166,23 @@ impl Machine {
     pub fn guest_is_up(&self) -> bool {
         let since = self.booted.map(|since| Timestamp::now().duration_since(since));
         self.power == Power::On && since.is_none_or(|since| since >= BOOT)
+    }
+
+    /// The name that the guest has given itself.
+    pub fn host_name(&self) -> String {
+        let own = self.identity.as_ref().map(|it| it.host_name.as_str());
+        let own = own.filter(|name| !name.is_empty()).map(str::to_owned);
+        own.unwrap_or_else(|| format!("{}.example.com", self.name))
+    }
+
+    /// The guest's address on a network card.
+    pub fn address(&self, card: usize) -> String {
+        let own = self.identity.as_ref().and_then(|it| it.addresses.get(card).cloned().flatten());
+        own.unwrap_or_else(|| {
+            let id = self.reference.value.trim_start_matches("vm-");
+            let number: u32 = id.parse().unwrap_or(1);
+            format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255)
+        })
     }
 
     /// The name of the folder on the datastore.

@@ -13,6 +13,7 @@ mod collector;
 #[cfg(test)]
 mod conform;
 pub mod console;
+mod customization;
 mod device;
 pub mod disk;
 mod envelope;

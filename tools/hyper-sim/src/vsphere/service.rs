@@ -8,13 +8,14 @@ use super::value::{Data, Ref, Value};
 /// The version of the interface that is spoken.
 pub const API: &str = "8.0.3.0";
 
-/// The managers: field of the service content, kind, id on a vCenter, id on a host.
-const MANAGERS: [(&str, &str, &str, &str); 7] = [
+/// The managers: field of the service content, kind, id on a vCenter, id on a host where that has it.
+const MANAGERS: [(&str, &str, &str, &str); 8] = [
     ("propertyCollector", "PropertyCollector", "propertyCollector", "ha-property-collector"),
     ("viewManager", "ViewManager", "ViewManager", "ViewManager"),
     ("sessionManager", "SessionManager", "SessionManager", "ha-sessionmgr"),
     ("perfManager", "PerformanceManager", "PerfMgr", "ha-perfmgr"),
     ("eventManager", "EventManager", "EventManager", "ha-eventmgr"),
+    ("customizationSpecManager", "CustomizationSpecManager", "CustomizationSpecManager", ""),
     ("searchIndex", "SearchIndex", "SearchIndex", "ha-searchindex"),
     ("ovfManager", "OvfManager", "OvfManager", "ha-ovf-manager"),
 ];
@@ -35,7 +36,7 @@ pub fn collector(esx: bool) -> Ref {
 pub fn is_manager(esx: bool, object: &Ref) -> bool {
     let service = object.kind == "ServiceInstance" && object.value == "ServiceInstance";
     let managers = MANAGERS.iter().any(|(_, kind, ..)| *kind == object.kind);
-    service || managers && *object == manager(esx, &object.kind)
+    service || managers && !object.value.is_empty() && *object == manager(esx, &object.kind)
 }
 
 /// A property of the service.
@@ -50,7 +51,10 @@ pub fn property(esx: bool, name: &str) -> Option<Value> {
 /// What a client asks for first.
 pub fn content(esx: bool) -> Data {
     let mut data = Data::new("ServiceContent").set("rootFolder", Places::root(esx));
-    for (field, kind, ..) in MANAGERS {
+    for (field, kind, _, on_host) in MANAGERS {
+        if esx && on_host.is_empty() {
+            continue;
+        }
         data = data.set(field, manager(esx, kind));
         if field == "viewManager" {
             data = data.set("about", about(esx));

@@ -10,7 +10,7 @@ use super::schema::SCHEMA;
 use super::session::{Session, View};
 use super::task::Task;
 use super::value::{Ref, Value};
-use super::{alarm, history, performance, service, session, view_place, view_vm};
+use super::{alarm, customization, history, performance, service, session, view_place, view_vm};
 
 /// What changes.
 #[derive(Debug)]
@@ -90,6 +90,7 @@ impl State {
             "EventManager" => history::property(self, name),
             "PerformanceManager" => performance::property(self.tree.esx, name),
             "EventHistoryCollector" => history::collected(self, session, object, name),
+            "CustomizationSpecManager" => customization::property(name),
             "SessionManager" => session::property(self, session, name),
             "ServiceInstance" => service::property(self.tree.esx, name),
             "ContainerView" => {

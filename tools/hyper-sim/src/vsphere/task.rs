@@ -1,11 +1,13 @@
 //! Tasks: work that a call starts and a client waits for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::envelope::Answer;
 use super::fault::Fault;
+use super::http::made_fault;
 use super::sim::Sim;
 use super::state::State;
 use super::value::{Data, Ref, Value};
@@ -22,14 +24,42 @@ pub struct Task {
     entity_name: String,
     user: String,
     queued: Timestamp,
+    begun: Instant,
+    /// How long it takes.
+    length: Duration,
+    /// Whether it can be called off.
+    cancelable: bool,
+    /// Whether somebody has called it off.
+    cancelled: bool,
     completed: Option<Timestamp>,
     outcome: Option<Result<Option<Value>, Fault>>,
+}
+
+/// What a task is about.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// The object that is worked on.
+    pub entity: Ref,
+    /// Who wants it.
+    pub user: &'a str,
+    /// The interface's word for what is done.
+    pub description: &'static str,
+    /// What it is to be called, where something is made that can be called off.
+    pub makes: Option<&'a str>,
 }
 
 impl Task {
     /// A property of the task.
     pub fn property(&self, name: &str) -> Option<Value> {
         (name == "info").then(|| self.info().into())
+    }
+
+    /// Hundredths that are done of one that goes on.
+    fn progress(&self) -> Option<u32> {
+        let halfway = self.length == WORK;
+        let done = self.begun.elapsed().as_secs_f64() / self.length.as_secs_f64();
+        let percent = if halfway { 50 } else { (done * 100.0).min(99.0) as u32 };
+        self.outcome.is_none().then_some(percent)
     }
 
     fn info(&self) -> Data {
@@ -47,11 +77,11 @@ impl Task {
             .set("entity", &self.entity)
             .set("entityName", &self.entity_name)
             .set("state", state)
-            .set("cancelled", false)
-            .set("cancelable", false)
+            .set("cancelled", self.cancelled)
+            .set("cancelable", self.cancelable && self.outcome.is_none())
             .maybe("error", error.map(Fault::localized))
             .maybe("result", result)
-            .maybe("progress", self.outcome.is_none().then_some(50))
+            .maybe("progress", self.progress())
             .set("reason", Data::new("TaskReasonUser").set("userName", &self.user))
             .set("queueTime", self.queued)
             .set("startTime", self.queued)
@@ -68,6 +98,19 @@ pub fn start(
     description: &'static str,
     work: impl FnOnce(&mut State) -> Result<Option<Value>, Fault> + Send + 'static,
 ) -> Ref {
+    begin(sim, Job { entity, user, description, makes: None }, work)
+}
+
+/// The same of a job; a rule can make it slow or let it fail. One that is called off does nothing.
+pub fn begin(
+    sim: &Arc<Sim>,
+    job: Job<'_>,
+    work: impl FnOnce(&mut State) -> Result<Option<Value>, Fault> + Send + 'static,
+) -> Ref {
+    let Job { entity, user, description, makes } = job;
+    let object = format!("{description} {} {}", entity.value, makes.unwrap_or_default());
+    let action = sim.rules.meet("task", &object);
+    let length = WORK + action.delay.unwrap_or_default();
     let mut state = sim.lock();
     let reference = Ref::new("Task", format!("task-{}", state.number()));
     let entity_name = state.tree.name(&entity).unwrap_or_default().to_owned();
@@ -78,6 +121,10 @@ pub fn start(
         entity_name,
         user: user.to_owned(),
         queued: Timestamp::now(),
+        begun: Instant::now(),
+        length,
+        cancelable: makes.is_some(),
+        cancelled: false,
         completed: None,
         outcome: None,
     };
@@ -85,9 +132,15 @@ pub fn start(
     drop(state);
     let (sim, id) = (sim.clone(), reference.value.clone());
     tokio::spawn(async move {
-        tokio::time::sleep(WORK).await;
+        let called_off = tokio::time::timeout(length, called_off(&sim, &id)).await.is_ok();
         let mut state = sim.lock();
-        let outcome = work(&mut state);
+        let outcome = match action.fault.as_deref().and_then(made_fault) {
+            _ if called_off => {
+                Err(Fault::new("RequestCanceled", "The task was canceled by a user."))
+            }
+            Some(fault) => Err(fault),
+            None => work(&mut state),
+        };
         if let Some(task) = state.tasks.get_mut(&id) {
             task.completed = Some(Timestamp::now());
             task.outcome = Some(outcome);
@@ -96,4 +149,38 @@ pub fn start(
         sim.changed();
     });
     reference
+}
+
+/// Waits until somebody calls a task off.
+async fn called_off(sim: &Sim, id: &str) {
+    let mut news = sim.news();
+    loop {
+        news.mark_unchanged();
+        if sim.lock().tasks.get(id).is_some_and(|task| task.cancelled) {
+            return;
+        }
+        if news.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// `CancelTask`: asks a task to end, which it does on its own time.
+///
+/// # Errors
+/// `InvalidState` for one that has ended, `NotSupported` for one that cannot be called off.
+pub fn cancel(sim: &Sim, this: &Ref) -> Result<Answer, Fault> {
+    {
+        let mut state = sim.lock();
+        let task = state.tasks.get_mut(&this.value).ok_or_else(|| Fault::gone(this))?;
+        if task.outcome.is_some() {
+            return Err(Fault::new("InvalidState", "The task has ended."));
+        }
+        if !task.cancelable {
+            return Err(Fault::new("NotSupported", "The task cannot be canceled."));
+        }
+        task.cancelled = true;
+    }
+    sim.changed();
+    Ok(Answer::Nothing)
 }

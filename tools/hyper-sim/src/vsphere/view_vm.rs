@@ -118,7 +118,7 @@ fn config(tree: &Inventory, machine: &Machine) -> Data {
         .set("alternateGuestName", "")
         .set("annotation", "")
         .set("files", files)
-        .set("tools", tools())
+        .set("tools", tools(machine))
         .set("flags", flags())
         .set("defaultPowerOps", power_ops())
         .set("rebootPowerOff", false)
@@ -147,7 +147,8 @@ fn boot(machine: &Machine) -> Data {
         .set("networkBootProtocol", "ipv4")
 }
 
-fn tools() -> Data {
+fn tools(machine: &Machine) -> Data {
+    let pending = machine.pending.as_ref().map(|_| format!("imcf-{}", machine.name));
     Data::new("ToolsConfigInfo")
         .set("toolsVersion", 12389)
         .set("toolsInstallType", "guestToolsTypeOpenVMTools")
@@ -156,6 +157,7 @@ fn tools() -> Data {
         .set("beforeGuestStandby", true)
         .set("beforeGuestShutdown", true)
         .set("toolsUpgradePolicy", "manual")
+        .maybe("pendingCustomization", pending)
         .set("syncTimeWithHostAllowed", true)
         .set("syncTimeWithHost", false)
 }
@@ -244,15 +246,6 @@ fn runtime(tree: &Inventory, machine: &Machine) -> Data {
         .set("instantCloneFrozen", false)
 }
 
-fn host_name(machine: &Machine) -> String {
-    format!("{}.example.com", machine.name)
-}
-
-fn address(machine: &Machine) -> String {
-    let number: u32 = machine.reference.value.trim_start_matches("vm-").parse().unwrap_or(1);
-    format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255)
-}
-
 fn tools_words(machine: &Machine) -> (&'static str, &'static str) {
     match machine.power {
         Power::On if machine.guest_is_up() => ("toolsOk", "guestToolsRunning"),
@@ -266,7 +259,7 @@ fn guest(tree: &Inventory, machine: &Machine) -> Data {
     let nics = machine.nics.iter().enumerate().map(|(at, (mac, network))| {
         Data::new("GuestNicInfo")
             .set("network", tree.name(network).unwrap_or_default())
-            .set("ipAddress", vec![address(machine)])
+            .set("ipAddress", vec![machine.address(at)])
             .set("macAddress", mac)
             .set("connected", true)
             .set("deviceConfigId", 4000 + at as i32)
@@ -283,8 +276,8 @@ fn guest(tree: &Inventory, machine: &Machine) -> Data {
     data.set("guestId", machine.guest.0)
         .set("guestFamily", "linuxGuest")
         .set("guestFullName", machine.guest.1)
-        .set("hostName", host_name(machine))
-        .set("ipAddress", address(machine))
+        .set("hostName", machine.host_name())
+        .set("ipAddress", machine.address(0))
         .set("net", nics.collect::<Vec<_>>())
         .set("guestState", "running")
         .set("guestOperationsReady", true)
@@ -300,8 +293,8 @@ fn summary(tree: &Inventory, machine: &Machine) -> Data {
         .set("toolsVersionStatus", "guestToolsUnmanaged")
         .set("toolsVersionStatus2", "guestToolsUnmanaged")
         .set("toolsRunningStatus", running)
-        .maybe("hostName", on.then(|| host_name(machine)))
-        .maybe("ipAddress", on.then(|| address(machine)));
+        .maybe("hostName", on.then(|| machine.host_name()))
+        .maybe("ipAddress", on.then(|| machine.address(0)));
     let config = Data::new("VirtualMachineConfigSummary")
         .set("name", &machine.name)
         .set("template", false)

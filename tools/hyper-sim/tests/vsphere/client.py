@@ -284,6 +284,98 @@ def clones(si, machines):
     WaitForTask(base.RemoveSnapshot_Task(True))
 
 
+def instant(si, machines):
+    """A clone that goes on where its source is."""
+    app, web = machines["app01"], machines["web01"]
+    if app.runtime.powerState != "poweredOn":
+        WaitForTask(app.PowerOn())
+    option = vim.option.OptionValue(key="note", value="a twin")
+    spec = vim.vm.InstantCloneSpec(
+        name="twin", location=vim.vm.RelocateSpec(folder=app.parent), config=[option])
+    if content_is_host(si):
+        raises(vmodl.fault.NotSupported, app.InstantClone_Task, spec)
+        return
+    raises(vim.fault.InvalidPowerState, web.InstantClone_Task, spec)
+    task = app.InstantClone_Task(spec)
+    WaitForTask(task)
+    twin = task.info.result
+    assert twin.runtime.powerState == "poweredOn" and twin.runtime.host == app.runtime.host
+    assert twin.guest.toolsRunningStatus == app.guest.toolsRunningStatus
+    assert (twin.guest.hostName, twin.guest.ipAddress) == (app.guest.hostName, app.guest.ipAddress)
+    assert twin.guest.net[0].macAddress != app.guest.net[0].macAddress
+    assert twin.config.instanceUuid != app.config.instanceUuid
+    assert ("note", "a twin") in [(it.key, it.value) for it in twin.config.extraConfig]
+    disk = [device for device in twin.config.hardware.device
+            if isinstance(device, vim.vm.device.VirtualDisk)][0]
+    assert "twin" in disk.backing.fileName and "app01" in disk.backing.parent.fileName
+    raises(vim.fault.DuplicateName, app.InstantClone_Task, spec)
+    spec.name, spec.location.host = "other", app.runtime.host
+    raises(vmodl.fault.NotSupported, app.InstantClone_Task, spec)
+    WaitForTask(twin.PowerOff())
+    WaitForTask(twin.Destroy())
+
+
+def customizations(si, machines):
+    """Specifications of guests, and clones that are given them."""
+    web, manager = machines["web01"], si.content.customizationSpecManager
+    if content_is_host(si):
+        assert manager is None
+        manager = vim.CustomizationSpecManager("CustomizationSpecManager", si._stub)
+        raises(vmodl.fault.ManagedObjectNotFound, manager.DoesCustomizationSpecExist, "linux")
+        raises(vmodl.fault.ManagedObjectNotFound, manager.GetCustomizationSpec, "linux")
+        return
+    assert {"linux", "windows"} <= {info.name for info in manager.info}
+    assert manager.DoesCustomizationSpecExist("linux")
+    assert not manager.DoesCustomizationSpecExist("nothing")
+    raises(vim.fault.NotFound, manager.GetCustomizationSpec, "nothing")
+    spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(), template=False, powerOn=False)
+
+    def made(name, on):
+        custom = manager.GetCustomizationSpec(name)
+        assert custom.info.name == name, custom
+        spec.customization, spec.powerOn = custom.spec, on
+        task = web.Clone(web.parent, "copy", spec)
+        WaitForTask(task)
+        return task.info.result
+
+    copy = made("windows", True)
+    assert copy.guest.hostName == "copy" and not copy.config.tools.pendingCustomization
+    WaitForTask(copy.PowerOff())
+    WaitForTask(copy.Destroy())
+    copy = made("linux-fixed", False)
+    assert copy.config.tools.pendingCustomization and not copy.guest.hostName
+    WaitForTask(copy.PowerOn())
+    assert (copy.guest.hostName, copy.guest.ipAddress) == ("golden", "10.9.0.5")
+    assert not copy.config.tools.pendingCustomization
+    WaitForTask(copy.PowerOff())
+    WaitForTask(copy.Destroy())
+    raises(vmodl.fault.InvalidArgument, made, "linux-ask", False)
+    spec.customization = manager.GetCustomizationSpec("windows").spec
+    spec.customization.encryptionKey = manager.GetCustomizationSpec("linux").spec.encryptionKey[:1]
+    raises(vim.fault.CannotDecryptPasswords, web.Clone, web.parent, "copy", spec)
+    spec.customization.nicSettingMap = []
+    few = raises(vim.fault.NicSettingMismatch, web.Clone, web.parent, "copy", spec)
+    assert (few.numberOfNicsInSpec, few.numberOfNicsInVM) == (0, 1), few
+
+
+def calling_off(si, machines):
+    """A task that is ended before its time, and one that has ended."""
+    web = machines["web01"]
+    task = web.CreateSnapshot("a", "", False, False)
+    WaitForTask(task)
+    raises(vim.fault.InvalidState, task.CancelTask)
+    WaitForTask(task.info.result.RemoveSnapshot_Task(True))
+    if content_is_host(si):
+        return
+    spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(), template=False, powerOn=False)
+    slow = web.Clone(web.parent, "slow", spec)
+    assert slow.info.cancelable and not slow.info.cancelled and slow.info.progress < 50
+    slow.CancelTask()
+    raises(vmodl.fault.RequestCanceled, WaitForTask, slow)
+    assert slow.info.cancelled and slow.info.state == "error" and not slow.info.cancelable
+    assert not si.content.searchIndex.FindChild(web.parent, "slow")
+
+
 def fetch(lease, files):
     """Everything of a lease, held against its manifest."""
     while lease.state == "initializing":
@@ -406,6 +498,9 @@ def main():
     power(machines)
     snapshots(machines)
     clones(si, machines)
+    instant(si, machines)
+    customizations(si, machines)
+    calling_off(si, machines)
     exports(si, machines)
     watching(si, machines)
     consoles(si, machines)

@@ -82,6 +82,30 @@ fn a_fault_and_a_delay_are_made_up() {
 }
 
 #[test]
+fn a_task_is_slow_and_fails_as_asked() {
+    let (_server, client) = with(&[
+        "op=task,object=powerOn vm-1001,max=1,fault=HostNotConnected",
+        "op=task,object=powerOn vm-1001,delay=300ms",
+    ]);
+    let end = |state: &str| {
+        let answer = client.call("PowerOnVM_Task", WEB, "");
+        let task = answer.element("returnval");
+        let begun = std::time::Instant::now();
+        let info = || client.fetch(("Task", &task), "info");
+        wait_for("the end of the task", || info().has(&format!("<state>{state}</state>")));
+        let cancel = client.call("CancelTask", ("Task", &task), "");
+        assert!(cancel.has("InvalidStateFault"), "{}", cancel.text());
+        begun.elapsed()
+    };
+    end("error");
+    assert!(client.fetch(WEB, "runtime").has("poweredOff"));
+    assert!(end("success") >= std::time::Duration::from_millis(300));
+    // Only what makes something can be called off.
+    let off = client.call("PowerOffVM_Task", WEB, "").element("returnval");
+    assert!(client.call("CancelTask", ("Task", &off), "").has("NotSupportedFault"));
+}
+
+#[test]
 fn ranges_of_a_flat_disk() {
     let (_server, client) = with(&["op=folder,object=web01-flat,skip=6,max=1,whole"]);
     let path = flat("web01");

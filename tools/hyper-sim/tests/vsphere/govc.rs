@@ -146,6 +146,41 @@ fn it_switches_machines_and_makes_snapshots() {
     assert_eq!(govc(&server, &["snapshot.tree", "-vm", "web01"]), "");
 }
 
+#[test]
+fn it_makes_instant_and_customized_clones_and_calls_one_off() {
+    let slow = "op=task,object=slow,delay=60s";
+    let server = Server::start(&["--plain", "--running", "app01", "--fault", slow]);
+    let value = |vm: &str, path: &str| govc(&server, &["object.collect", "-s", vm, path]);
+    govc(&server, &["vm.instantclone", "-vm", "app01", "-e", "guestinfo.twin=yes", "twin"]);
+    assert_eq!(value("vm/twin", "runtime.powerState"), "poweredOn\n");
+    assert_eq!(value("vm/twin", "guest.hostName"), "app01.example.com\n");
+    assert!(govc(&server, &["vm.info", "-e", "twin"]).contains("guestinfo.twin:"));
+    let off = refused(&server, &["vm.instantclone", "-vm", "web01", "other"]);
+    assert!(off.contains("current state"), "{off}");
+    let clone = ["vm.clone", "-vm", "web01", "-on=false", "-customization"];
+    let unknown = refused(&server, &[&clone[..], &["nothing", "w"]].concat());
+    assert!(unknown.contains("nothing does not exist"), "{unknown}");
+    govc(&server, &[&clone[..], &["linux-fixed", "w"]].concat());
+    govc(&server, &["vm.power", "-on", "w"]);
+    assert_eq!(value("vm/w", "guest.hostName"), "golden\n");
+    assert_eq!(value("vm/w", "guest.ipAddress"), "10.9.0.5\n");
+    let client = server.login();
+    let web = client.find("DC0/vm/web01");
+    let folder = client.find("DC0/vm");
+    let spec = format!(
+        "<folder type=\"Folder\">{folder}</folder><name>slow</name><spec><location/>\
+         <template>false</template><powerOn>false</powerOn></spec>"
+    );
+    let task = client.call("CloneVM_Task", ("VirtualMachine", &web), &spec).element("returnval");
+    let info = || client.fetch(("Task", &task), "info");
+    assert!(info().has("<state>running</state>") && info().has("<cancelable>true</cancelable>"));
+    govc(&server, &["task.cancel", &task]);
+    crate::server::wait_for("the end of the task", || info().has("<state>error</state>"));
+    assert!(info().has("RequestCanceled"), "{}", info().text());
+    assert!(refused(&server, &["task.cancel", &task]).contains("has ended"));
+    assert_eq!(govc(&server, &["find", "-type", "m", "-name", "slow"]), "");
+}
+
 fn compare(left: &Path, right: &Path) {
     let program = std::env::var_os("HYPER_TB_QEMU_IMG").unwrap_or_else(|| "qemu-img".into());
     let mut command = Command::new(program);

@@ -34,6 +34,8 @@ fn it_makes_every_call() {
             "web01=yellow:jo",
             "--events",
             "5",
+            "--fault",
+            "op=task,object=slow,delay=60s",
         ][..],
         &["--esx", "--serial", "app01", "--events", "5"],
     ] {

@@ -41,12 +41,13 @@ OBJECTS = {
     "Datastore": [],
     "Network": [],
     "VirtualMachine": [
-        "CreateSnapshot_Task", "ConsolidateVMDisks_Task", "CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task",
-        "ShutdownGuest", "RebootGuest", "ExportVm", "AcquireTicket", "PutUsbScanCodes",
+        "CreateSnapshot_Task", "ConsolidateVMDisks_Task", "CloneVM_Task", "InstantClone_Task",
+        "PowerOnVM_Task", "PowerOffVM_Task", "ShutdownGuest", "RebootGuest", "ExportVm", "AcquireTicket", "PutUsbScanCodes",
     ],
     "ExtensibleManagedObject": [],
     "VirtualMachineSnapshot": ["RevertToSnapshot_Task", "RemoveSnapshot_Task", "ExportSnapshot"],
-    "Task": [],
+    "Task": ["CancelTask"],
+    "CustomizationSpecManager": ["DoesCustomizationSpecExist", "GetCustomizationSpec"],
     "Alarm": [],
     "EventManager": ["CreateCollectorForEvents", "LogUserEvent", "PostEvent"],
     "PerformanceManager": [
@@ -86,6 +87,16 @@ VirtualMachineTicket UsbScanCodeSpec UsbScanCodeSpecKeyEvent UsbScanCodeSpecModi
 VirtualSerialPort VirtualDeviceURIBackingInfo VirtualSerialPortURIBackingInfo
 VirtualCdromRemotePassthroughBackingInfo VirtualEthernetCardNetworkBackingInfo
 VirtualMachineCloneSpec VirtualMachineRelocateSpec VirtualMachineConfigSpec
+VirtualMachineInstantCloneSpec
+CustomizationSpec CustomizationSpecInfo CustomizationSpecItem CustomizationOptions
+CustomizationLinuxOptions CustomizationWinOptions CustomizationIdentitySettings
+CustomizationLinuxPrep CustomizationSysprep CustomizationCloudinitPrep CustomizationGuiUnattended
+CustomizationPassword CustomizationUserData CustomizationIdentification
+CustomizationLicenseFilePrintData CustomizationName CustomizationVirtualMachineName
+CustomizationFixedName CustomizationPrefixName CustomizationUnknownName
+CustomizationGlobalIPSettings CustomizationAdapterMapping CustomizationIPSettings
+CustomizationIpGenerator CustomizationDhcpIpGenerator CustomizationFixedIp
+CustomizationUnknownIpGenerator
 VirtualMachineConfigInfo VirtualHardware VirtualMachineBootOptions VirtualMachineFileInfo
 VirtualMachineFlagInfo VirtualMachineDefaultPowerOpInfo ToolsConfigInfo
 VirtualMachineConfigInfoDatastoreUrlPair ResourceAllocationInfo
@@ -113,6 +124,7 @@ EventFilterSpecByUsername EventDescription EventDescriptionEventDetail ElementDe
 PerfInterval PerfCounterInfo PerfQuerySpec PerfMetricId PerfProviderSummary PerfEntityMetricBase
 PerfEntityMetric PerfSampleInfo PerfMetricSeries PerfMetricIntSeries PerformanceDescription
 AlarmState AlarmInfo AlarmSpec AlarmExpression StateAlarmExpression
+RequestCanceled CustomizationFault NicSettingMismatch CannotDecryptPasswords
 InsufficientResourcesFault ResourceInUse DuplicateName HttpFault ConcurrentAccess LimitExceeded
 """.split()
 
