@@ -15,7 +15,9 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 pub use self::facets::alarms::{Alarm, Alarms};
-pub use self::facets::cloning::{CloneJob, Cloning, Ledgers, NewClone, Place, Planned, Step};
+pub use self::facets::cloning::{
+    CloneJob, Cloning, Customize, Ledgers, NewClone, Place, Planned, Step,
+};
 pub use self::facets::console::{Console, LogFrom};
 pub use self::facets::create::{
     Answer, Content, Create, Deed, Described, DiskKind, Made, Making, NewDisk, NewVm, Question,

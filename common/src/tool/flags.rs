@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser as Text;
 
 use crate::config::{Config, ContextConfig};
 use crate::error::{Error, Result};
 use crate::output::OutputFormat;
 use crate::progress::ProgressMode;
+use crate::provider::Customize;
 use crate::time::{parse_duration, parse_moment};
 use crate::tool::contexts::Platforms;
 use crate::vm::{StatusWord, VmFilter, VmMatch, parse_bytes};
@@ -368,6 +370,30 @@ pub struct YesFlags {
     /// Do it without asking
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// `--customize` and `--hostname`, for what makes machines of machines.
+#[derive(Debug, Clone, Default, Args)]
+pub struct CustomizeFlags {
+    /// Make each guest one of its own by this specification, which the vCenter keeps (vSphere)
+    ///
+    /// The guest is customized when it is switched on for the first time.
+    #[arg(long, value_name = "SPEC", value_parser = Text::new())]
+    pub customize: Option<String>,
+
+    /// Give guests this host name instead of the one that the specification says; {name} is the
+    /// name of each machine
+    #[arg(long, value_name = "NAME", value_parser = Text::new(), requires = "customize")]
+    pub hostname: Option<String>,
+}
+
+impl CustomizeFlags {
+    /// What a machine of that name is made with, where anything is.
+    pub fn of(&self, name: &str) -> Option<Customize> {
+        let spec = self.customize.clone()?;
+        let hostname = self.hostname.as_ref().map(|pattern| pattern.replace("{name}", name));
+        Some(Customize { spec, hostname, addresses: Vec::new() })
+    }
 }
 
 /// `--dry-run`.

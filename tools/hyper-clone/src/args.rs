@@ -1,9 +1,11 @@
 //! What `hyper clone` takes.
 
+use std::net::IpAddr;
+
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser as Text;
 use hyper_common::tool::flags::{
-    DryRunFlags, OutputFlags, ProgressFlags, ReferenceFlags, TimeoutFlags,
+    CustomizeFlags, DryRunFlags, OutputFlags, ProgressFlags, ReferenceFlags, TimeoutFlags,
 };
 
 /// The arguments of `hyper clone`.
@@ -38,7 +40,8 @@ pub struct CloneArgs {
     /// input
     ///
     /// Each has source_vm and target_name, and may have power_on, resource_pool, target_folder,
-    /// datastore, host, linked_clone and snapshot; what it does not say is as the flags say.
+    /// datastore, host, linked_clone, instant_clone, snapshot, customize, hostname and ip; what it
+    /// does not say is as the flags say.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["source", "target", "name", "count"])]
     pub bulk: Option<String>,
 
@@ -53,6 +56,19 @@ pub struct CloneArgs {
     /// Take the snapshot that linked clones need; it stays with the source
     #[arg(long, requires = "linked", conflicts_with = "snapshot")]
     pub make_snapshot: bool,
+
+    /// Let clones go on where their source, which runs, is: they share its memory and disks, and run
+    /// (vSphere)
+    #[arg(long)]
+    pub instant: bool,
+
+    #[command(flatten)]
+    pub customize: CustomizeFlags,
+
+    /// Give the guest these addresses where the specification fixes them or leaves them open, in the
+    /// order of its network cards
+    #[arg(long, value_name = "ADDRESS,…", value_delimiter = ',', requires = "customize", conflicts_with_all = ["name", "bulk"])]
+    pub ip: Vec<IpAddr>,
 
     /// Put clones into this folder: a name or a path (vSphere)
     #[arg(long, value_name = "FOLDER")]

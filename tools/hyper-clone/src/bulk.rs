@@ -42,9 +42,21 @@ pub struct Line {
     /// Whether it shares disks with its source.
     #[serde(default, alias = "linked")]
     pub linked_clone: Option<bool>,
+    /// Whether it goes on where its source is.
+    #[serde(default, alias = "instant")]
+    pub instant_clone: Option<bool>,
     /// The snapshot that it is made of.
     #[serde(default)]
     pub snapshot: Option<String>,
+    /// The specification of its guest.
+    #[serde(default)]
+    pub customize: Option<String>,
+    /// Its guest's host name.
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// Its guest's addresses, with commas between them.
+    #[serde(default)]
+    pub ip: Option<String>,
     /// What a record says about its own form.
     #[serde(default)]
     pub schema: Option<String>,
@@ -155,6 +167,7 @@ fn items(document: Value) -> Result<Vec<Value>> {
 /// Each row by the names of the first; empty cells are not said.
 fn csv(text: &str) -> Result<Vec<Value>> {
     let wrong = |error: csv::Error| Error::usage("this is no CSV").with_source(error);
+    let truth = ["power_on", "linked_clone", "linked", "instant_clone", "instant"];
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
     let names = reader.headers().map_err(wrong)?.clone();
     let mut items = Vec::new();
@@ -162,11 +175,9 @@ fn csv(text: &str) -> Result<Vec<Value>> {
         let row = row.map_err(wrong)?;
         let mut item = Map::new();
         for (name, cell) in names.iter().zip(&row).filter(|(_, cell)| !cell.is_empty()) {
-            let value = match (name, cell) {
-                ("power_on" | "linked_clone" | "linked", "true" | "yes" | "1") => Value::Bool(true),
-                ("power_on" | "linked_clone" | "linked", "false" | "no" | "0") => {
-                    Value::Bool(false)
-                }
+            let value = match cell {
+                "true" | "yes" | "1" if truth.contains(&name) => Value::Bool(true),
+                "false" | "no" | "0" if truth.contains(&name) => Value::Bool(false),
                 _ => Value::from(cell),
             };
             item.insert(name.to_owned(), value);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use hyper_common::error::{Error, Result};
 use hyper_common::output::Outcome;
-use hyper_common::provider::{CloneJob, Cloning, NewClone, Planned, Provider, registry};
+use hyper_common::provider::{CloneJob, Cloning, Customize, NewClone, Planned, Provider, registry};
 use hyper_common::tool::Context;
 use hyper_common::tool::machines::{AT_ONCE, Reference};
 use hyper_common::vm::VmId;
@@ -119,7 +119,8 @@ fn item(
     source: &std::result::Result<(VmId, String), Arc<Error>>,
     snapshot_comes: bool,
 ) -> Item {
-    let Wanted { source: reference, name, snapshot, linked, place, power_on } = wanted;
+    let Wanted { source: reference, name, snapshot, linked, instant, customize, place, power_on } =
+        wanted;
     let mut row = CloneRow {
         source_vm: reference.rest,
         target_name: name,
@@ -147,12 +148,20 @@ fn item(
                 snapshot,
                 linked,
                 snapshot_comes: comes,
+                instant,
+                customize: customize.map(|own| named(own, name)),
                 place,
             };
             let next = Next::Fail(Error::not_found("it was not looked at"));
             Item { row, provider, new: Some(new), power_on, next }
         }
     }
+}
+
+/// With the name of the source in the host name.
+fn named(own: Customize, source: &str) -> Customize {
+    let hostname = own.hostname.map(|it| it.replace("{source}", source));
+    Customize { hostname, ..own }
 }
 
 /// Asks the providers about all that has a source, a context at a time.

@@ -1,8 +1,11 @@
 //! What was asked for, checked.
 
+use std::net::IpAddr;
+
 use hyper_common::config::Config;
 use hyper_common::error::{Error, Result};
-use hyper_common::provider::Place;
+use hyper_common::provider::{Customize, Place};
+use hyper_common::tool::flags::CustomizeFlags;
 use hyper_common::tool::machines::Reference;
 use serde::Serialize;
 
@@ -51,6 +54,10 @@ pub struct Wanted {
     pub snapshot: Option<String>,
     /// Whether it shares disks with its source.
     pub linked: bool,
+    /// Whether it goes on where its source is.
+    pub instant: bool,
+    /// What makes its guest one of its own.
+    pub customize: Option<Customize>,
     /// Where it is put.
     pub place: Place,
     /// Whether it is switched on.
@@ -137,11 +144,14 @@ fn wanted(line: Line, args: &CloneArgs, config: &Config) -> Result<Wanted> {
     if line.target_name.trim().is_empty() {
         return Err(Error::usage("a clone has no name").with_subject(line.source_vm));
     }
-    Ok(Wanted {
+    let customize = customize(&line, args)?;
+    let wanted = Wanted {
         source: Reference::locate(&line.source_vm, &args.context, config)?,
         name: line.target_name,
         snapshot: or(line.snapshot, &args.snapshot),
         linked: line.linked_clone.unwrap_or(args.linked),
+        instant: line.instant_clone.unwrap_or(args.instant),
+        customize,
         place: Place {
             folder: or(line.target_folder, &args.folder),
             pool: or(line.resource_pool, &args.pool),
@@ -149,7 +159,53 @@ fn wanted(line: Line, args: &CloneArgs, config: &Config) -> Result<Wanted> {
             host: or(line.host, &args.host),
         },
         power_on: line.power_on.unwrap_or(args.power_on),
-    })
+    };
+    wanted.check_instant()?;
+    Ok(wanted)
+}
+
+/// What makes the guest of a clone one of its own: what the file says, else the flags.
+fn customize(line: &Line, args: &CloneArgs) -> Result<Option<Customize>> {
+    let flags = CustomizeFlags {
+        customize: line.customize.clone().or_else(|| args.customize.customize.clone()),
+        hostname: line.hostname.clone().or_else(|| args.customize.hostname.clone()),
+    };
+    let own = line.ip.iter().flat_map(|all| all.split(',')).map(str::trim);
+    let own = own.map(|ip| {
+        ip.parse::<IpAddr>().map_err(|_| {
+            Error::usage(format!("{ip:?} is no address")).with_subject(&line.target_name)
+        })
+    });
+    let own = own.collect::<Result<Vec<_>>>()?;
+    let addresses = if own.is_empty() { &args.ip } else { &own };
+    let Some(customize) = flags.of(&line.target_name) else {
+        return match line.hostname.is_some() || line.ip.is_some() {
+            false => Ok(None),
+            true => Err(Error::usage("a host name and addresses come with a specification")
+                .with_subject(&line.target_name)
+                .with_hint("name one as customize in the file, or with --customize")),
+        };
+    };
+    let addresses = addresses.iter().map(ToString::to_string).collect();
+    Ok(Some(Customize { addresses, ..customize }))
+}
+
+impl Wanted {
+    /// That an instant clone is asked for nothing that it cannot have.
+    fn check_instant(&self) -> Result<()> {
+        let others = [
+            ("linked", self.linked),
+            ("of a snapshot", self.snapshot.is_some()),
+            ("customized", self.customize.is_some()),
+            ("on a host of its own", self.place.host.is_some()),
+        ];
+        match others.into_iter().find(|(_, is)| self.instant && *is) {
+            None => Ok(()),
+            Some((other, _)) => Err(Error::usage(format!("a clone is either instant or {other}"))
+                .with_subject(&self.name)
+                .with_hint("an instant clone runs where its source runs, as its source does")),
+        }
+    }
 }
 
 #[cfg(test)]

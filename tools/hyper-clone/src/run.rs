@@ -92,19 +92,40 @@ async fn make_all(
     });
     let mut work = futures::stream::iter(work).buffer_unordered(request.max_concurrent);
     let (mut failures, mut made, mut printed) = (Vec::new(), Vec::new(), Ok(()));
+    let mut skipped = 0;
     while let Some((provider, Done { row, failure, made: id })) = work.next().await {
         printed = printed.and_then(|()| cx.print_over(&*reporter, &row));
         counts.succeeded += u64::from(matches!(row.outcome, Outcome::Done | Outcome::Exists));
+        skipped += usize::from(row.outcome == Outcome::Skipped);
         made.extend(id.map(|id| Made { row, provider, id }));
         failures.extend(failure);
     }
     drop(work);
+    if cx.cancel.is_cancelled() {
+        tell_stop(&failures, skipped, total, cx);
+    }
     if roll_back && (!failures.is_empty() || cx.cancel.is_cancelled()) {
         counts.succeeded = counts.succeeded.saturating_sub(made.len() as u64);
         undo(made, taken, &mut failures, cx).await?;
     }
     printed?;
     cx.end_of_several(failures, total, "clones")
+}
+
+/// Tells what became of the clones of a run that was asked to stop.
+fn tell_stop(failures: &[Error], skipped: usize, total: usize, cx: &Context) {
+    for error in failures {
+        cx.remarks.warn(&one_line(error));
+        for hint in error.hints() {
+            cx.remarks.warn(hint);
+        }
+    }
+    let stopped = failures.len();
+    let done = total - stopped - skipped;
+    cx.remarks.warn(&format!(
+        "of {total} clones {done} are there, {stopped} were stopped and {skipped} not begun; the \
+         same command makes what is missing"
+    ));
 }
 
 /// Takes a snapshot of each source of linked clones that names none, and looks again.

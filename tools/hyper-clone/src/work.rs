@@ -44,9 +44,14 @@ pub struct Shop<'s> {
 impl Shop<'_> {
     /// Makes what an item wants.
     pub async fn work(&self, item: Item) -> Done {
-        let Item { mut row, provider, power_on, next, .. } = item;
+        let Item { mut row, provider, power_on, next, new } = item;
         let stops = self.stop_on_error && self.stopped.load(Ordering::Relaxed);
-        if (stops || self.cancel.is_cancelled()) && !matches!(next, Next::Fail(_)) {
+        let works = match next {
+            Next::Make(_) => true,
+            Next::There => power_on,
+            Next::Fail(_) => false,
+        };
+        if works && (stops || self.cancel.is_cancelled()) {
             row.outcome = Outcome::Skipped;
             return Done { row, failure: None, made: None };
         }
@@ -62,6 +67,9 @@ impl Shop<'_> {
                     row.id = Some(id.clone());
                     row.outcome = Outcome::Done;
                     made = Some(id);
+                    if !power_on && new.is_some_and(|new| new.customize.is_some()) {
+                        row.note = Some("customized when switched on".to_owned());
+                    }
                     for remark in job.remarks() {
                         self.reporter.warn(&format!("{}: {remark}", row.target_name));
                     }

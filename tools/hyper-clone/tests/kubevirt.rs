@@ -109,7 +109,8 @@ fn flag_snapshot_makes_a_clone_of_it() {
 fn what_kubevirt_cannot_is_refused_and_what_fails_leaves_nothing() {
     let lab = Lab::new();
     let flags = ["--folder", "--pool", "--datastore", "--host"].map(|flag| vec![flag, "x"]);
-    for flags in flags.into_iter().chain([vec!["--linked"], vec!["--linked", "--make-snapshot"]]) {
+    let shared = [vec!["--linked"], vec!["--linked", "--make-snapshot"], vec!["--instant"]];
+    for flags in flags.into_iter().chain(shared).chain([vec!["--customize", "linux"]]) {
         let refused = lab.run(&[&["web01", "x"][..], &flags].concat());
         assert_eq!(refused.status, 7, "{flags:?}: {refused:?}");
     }

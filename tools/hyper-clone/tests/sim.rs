@@ -50,6 +50,48 @@ fn flag_linked_and_flag_make_snapshot_share_the_disks_of_a_snapshot() {
 }
 
 #[test]
+fn flag_instant_goes_on_where_the_source_is() {
+    let sim = Sim::start(&["--running", "web01"]);
+    let value = |vm: &str, path: &str| {
+        sim.govc(&["object.collect", "-s", &format!("vm/{vm}"), path]).trim().to_owned()
+    };
+    let args = ["web01", "--count", "2", "--name", "i-{n}", "--instant"];
+    let made = clone(&sim, &args);
+    assert_eq!(made.status, 0, "{made:?}");
+    assert!(made.err.contains("i-1: its guest goes on with the host name"), "{made:?}");
+    for name in ["i-1", "i-2"] {
+        for path in ["runtime.powerState", "guest.hostName", "guest.toolsRunningStatus"] {
+            assert_eq!(value(name, path), value("web01", path), "{name} {path}");
+        }
+        let parent = disk(&sim, name)["Parent"]["FileName"].clone();
+        assert_eq!(parent, "[datastore1] web01/web01.vmdk");
+    }
+    assert_ne!(value("i-1", "config.instanceUuid"), value("web01", "config.instanceUuid"));
+    let again = clone(&sim, &[&args[..], &["--power-on"]].concat());
+    assert!(again.status == 0 && again.lines()[0]["outcome"] == "exists", "{again:?}");
+    assert_eq!(again.lines()[0]["note"], "it runs");
+    let bulk = r#"{"source_vm":"web01","target_name":"i-3","instant_clone":true}"#;
+    let file = sim.home.path().join("one.json");
+    std::fs::write(&file, bulk).unwrap();
+    let made = clone(&sim, &["--bulk", file.to_str().unwrap(), "--power-on"]);
+    assert_eq!((made.status, &made.lines()[0]["note"]), (0, &"it runs".into()), "{made:?}");
+    let off = clone(&sim, &["db01", "x", "--instant"]);
+    assert!(off.status == 6 && off.err.contains("`hyper vm start` switches it on"), "{off:?}");
+    for other in [
+        &["--linked"][..],
+        &["--snapshot", "a"],
+        &["--customize", "linux"],
+        &["--host", "esx1.example.com"],
+    ] {
+        let wrong = clone(&sim, &[&["web01", "x", "--instant"], other].concat());
+        assert_eq!(wrong.status, 2, "{other:?}: {wrong:?}");
+    }
+    let host = Sim::start(&["--esx", "--running", "web01"]);
+    let esx = clone(&host, &["web01", "x", "--instant"]);
+    assert!(esx.status == 7 && esx.err.contains("makes no instant clones"), "{esx:?}");
+}
+
+#[test]
 fn flag_rollback_removes_linked_clones_and_their_snapshot() {
     let sim = Sim::start(&["--fault", "op=CloneVM_Task,skip=1,fault=HostNotConnected"]);
     let count = ["--count", "3", "--name", "ci-{n}", "--max-concurrent", "1"];

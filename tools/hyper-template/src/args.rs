@@ -4,8 +4,8 @@ use clap::builder::{NonEmptyStringValueParser as Text, PossibleValuesParser, Typ
 use clap::{Args, Subcommand};
 use hyper_common::provider::TemplateKind;
 use hyper_common::tool::flags::{
-    ContextFlags, DryRunFlags, OutputFlags, ProgressFlags, ReferenceFlags, TalkFlags, TimeoutFlags,
-    YesFlags,
+    ContextFlags, CustomizeFlags, DryRunFlags, OutputFlags, ProgressFlags, ReferenceFlags,
+    TalkFlags, TimeoutFlags, YesFlags,
 };
 use hyper_common::vm::parse_bytes;
 
@@ -149,6 +149,8 @@ pub struct DeployArgs {
     #[arg(long, requires = "power_on")]
     pub wait: bool,
 
+    #[command(flatten)]
+    pub customize: CustomizeFlags,
     #[command(flatten)]
     pub place: PlaceArgs,
     #[command(flatten)]

@@ -17,7 +17,7 @@ use hyper_common::tool::{Context, JournaledRun};
 use hyper_common::vm::VmId;
 
 use crate::record::ActionRow;
-use crate::request::{Creation, Deploy, Material, Request};
+use crate::request::{Creation, Deploy, Material, Request, Wanted};
 use crate::run::{Keeper, open};
 
 /// Makes a template.
@@ -158,9 +158,10 @@ async fn look(keeper: &Keeper, wanted: &Deploy) -> Result<Vec<Item>> {
     let template = facet.template(&wanted.template.rest, &TemplateKind::WHOLE).await;
     let template = template.map_err(|error| error.with_subject(wanted.template.to_string()))?;
     let mut items = Vec::new();
-    for name in &wanted.names {
+    for Wanted { name, customize } in &wanted.machines {
         let deployment = Deployment {
             name: name.clone(),
+            customize: customize.clone(),
             place: wanted.place.clone(),
             instancetype: wanted.instancetype.clone(),
             preference: wanted.preference.clone(),

@@ -2,7 +2,7 @@
 
 use hyper_common::config::Config;
 use hyper_common::error::{Error, Result};
-use hyper_common::provider::{Place, Size, TemplateKind};
+use hyper_common::provider::{Customize, Place, Size, TemplateKind};
 use hyper_common::tool::contexts::Platforms;
 use hyper_common::tool::flags::ReferenceFlags;
 use hyper_common::tool::machines::Reference;
@@ -84,8 +84,8 @@ pub enum Material {
 pub struct Deploy {
     /// The template.
     pub template: Reference,
-    /// The machines' references, without the context.
-    pub names: Vec<String>,
+    /// The machines, without the context.
+    pub machines: Vec<Wanted>,
     /// Another size than the template's.
     pub instancetype: Option<String>,
     /// Other devices than the template's.
@@ -100,6 +100,15 @@ pub struct Deploy {
     pub wait: bool,
     /// Whether they are only looked at.
     pub dry_run: bool,
+}
+
+/// A machine that is wanted of a template.
+#[derive(Debug, Clone, Serialize)]
+pub struct Wanted {
+    /// Its reference, without the context.
+    pub name: String,
+    /// What makes its guest one of its own.
+    pub customize: Option<Customize>,
 }
 
 impl Request {
@@ -188,9 +197,10 @@ fn deploy(args: DeployArgs, config: &Config) -> Result<Deploy> {
             return Err(Error::usage("two machines would have this name").with_subject(name));
         }
     }
+    let machine = |name: String| Wanted { customize: args.customize.of(&name), name };
     Ok(Deploy {
         template,
-        names: args.names,
+        machines: args.names.into_iter().map(machine).collect(),
         instancetype: args.instancetype,
         preference: args.preference,
         size: Size { cpus: args.cpus, memory_bytes: args.memory },

@@ -524,6 +524,8 @@ fn flag_folder_and_flag_pool_and_flag_datastore_and_flag_host_are_not_kubevirts(
         let deploy = ["deploy", "golden", "x", "--memory", "1Gi", flag, "y"];
         assert_eq!(lab.refused(&deploy).0, 7, "{flag}");
     }
+    let customized = ["deploy", "golden", "x", "--memory", "1Gi", "--customize", "y"];
+    assert_eq!(lab.refused(&customized).0, 7);
     assert_eq!(lab.refused(&["create", "x", "--from", "web01", "--convert"]).0, 7);
     lab.cluster.apply(&lab.space, &machine("diskless", "Halted"));
     lab.cluster.machine_is(&lab.space, "diskless", "Stopped");

@@ -233,6 +233,32 @@ fn flag_cpus_and_flag_memory_of_deploy() {
 }
 
 #[test]
+fn flag_customize_and_flag_hostname_of_deploy() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let lab = Lab::with(&["-trace", "-trace-file", trace.to_str().unwrap()]);
+    lab.template(VM);
+    let args = ["deploy", VM, "a", "b", "--pool", POOL, "--customize"];
+    let names = |flags: &[&str]| {
+        lab.ok(&[&args[..], &["vcsim-linux"], flags].concat());
+        let trace = std::fs::read_to_string(&trace).unwrap();
+        let calls = trace.split("Request: ").filter(|it| it.contains("<CloneVM_Task "));
+        let name = |call: &str| {
+            let (_, rest) = call.split_once("<hostName xsi:type=\"").unwrap();
+            rest.split_once("</hostName>").unwrap().0.to_owned()
+        };
+        calls.map(name).collect::<Vec<_>>()
+    };
+    let one = ["deploy", VM, "x", "--pool", POOL, "--customize", "nope"];
+    let (status, words) = lab.refused(&one);
+    assert!(status == 5 && words.contains("there are: vcsim-linux"), "{status} {words}");
+    assert_eq!(names(&[]), ["CustomizationVirtualMachineName\">"; 2]);
+    lab.govc(&["vm.destroy", "a"]);
+    let fixed = "CustomizationFixedName\"><name>www-a</name>";
+    assert_eq!(names(&["--hostname", "www-{name}"]).last().unwrap(), fixed);
+}
+
+#[test]
 fn flag_yes_and_flag_dry_run_of_delete() {
     let lab = Lab::new();
     lab.template(VM);

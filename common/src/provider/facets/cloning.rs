@@ -36,8 +36,37 @@ pub struct NewClone {
     pub linked: bool,
     /// Whether that snapshot is still to be taken.
     pub snapshot_comes: bool,
+    /// Whether it goes on where its source, which runs, is at that moment.
+    pub instant: bool,
+    /// What makes its guest one of its own.
+    pub customize: Option<Customize>,
     /// Where it is put.
     pub place: Place,
+}
+
+/// What makes the guest of a clone one of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Customize {
+    /// The specification that the platform keeps: its name.
+    pub spec: String,
+    /// The guest's host name, where it is not the specification's.
+    pub hostname: Option<String>,
+    /// Addresses of its network cards, in their order, where the specification fixes them or leaves
+    /// them open.
+    pub addresses: Vec<String>,
+}
+
+impl Customize {
+    /// For a platform that keeps no such specifications.
+    ///
+    /// # Errors
+    /// `Unsupported` where one is named.
+    pub fn nowhere(wanted: Option<&Self>, provider: &str) -> Result<()> {
+        let Some(Self { spec, .. }) = wanted else { return Ok(()) };
+        Err(Error::unsupported(format!("{provider} keeps no specifications of guests"))
+            .with_subject(spec.clone())
+            .with_hint("leave --customize away"))
+    }
 }
 
 /// Where a VM is put; what is not said is as with its source.

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::cloning::{CloneJob, Place, Planned};
+use super::cloning::{CloneJob, Customize, Place, Planned};
 use super::resize::Size;
 use crate::cancel::Cancel;
 use crate::error::Result;
@@ -196,6 +196,8 @@ pub struct Deployment {
     pub preference: Option<String>,
     /// Another size than the template's.
     pub size: Size,
+    /// What makes its guest one of its own.
+    pub customize: Option<Customize>,
     /// Whether it is switched on.
     pub power_on: bool,
     /// Whether to wait for the guest's agent then.

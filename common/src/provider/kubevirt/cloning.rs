@@ -16,7 +16,9 @@ use super::wire::{Condition, Meta, VirtualMachine};
 use super::{Kubevirt, NAME, snapshots};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::facets::cloning::{CloneJob, Cloning, Ledgers, NewClone, Planned, Step, mark};
+use crate::provider::facets::cloning::{
+    CloneJob, Cloning, Customize, Ledgers, NewClone, Planned, Step, mark,
+};
 use crate::provider::facets::snapshots::{SnapshotStatus, Snapshots, find as find_snapshot};
 use crate::vm::VmId;
 
@@ -74,6 +76,11 @@ impl Cloning for Kubevirt {
 impl Kubevirt {
     async fn plan_one(&self, wanted: &NewClone) -> Result<Planned> {
         wanted.place.nowhere(NAME)?;
+        Customize::nowhere(wanted.customize.as_ref(), NAME)?;
+        if wanted.instant {
+            return Err(Error::unsupported(format!("{NAME} makes no instant clones"))
+                .with_hint("leave --instant away"));
+        }
         if wanted.linked {
             return Err(Error::unsupported("a cluster decides by itself what clones share")
                 .with_hint("leave --linked away"));

@@ -14,7 +14,7 @@ use super::wire::VirtualMachine;
 use super::{Kubevirt, NAME};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::facets::cloning::{CloneJob, Ledgers, Planned, Step, mark};
+use crate::provider::facets::cloning::{CloneJob, Customize, Ledgers, Planned, Step, mark};
 use crate::provider::facets::create::{Create, Deed, Making, NewDisk, NewVm};
 use crate::provider::facets::power::Power;
 use crate::provider::facets::templates::{Deployment, Template, TemplateKind};
@@ -36,6 +36,7 @@ pub async fn plan(
     wanted: &Deployment,
 ) -> Result<Planned> {
     wanted.place.nowhere(NAME)?;
+    Customize::nowhere(wanted.customize.as_ref(), NAME)?;
     if template.kind != TemplateKind::DataSource {
         let words = format!("no machine is made from a {} alone", template.kind.name());
         return Err(Error::unsupported(words).with_hint("a data-source has the disk for one"));

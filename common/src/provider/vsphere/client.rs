@@ -511,9 +511,17 @@ fn with_cookie(request: Request, cookie: Option<&Secret>) -> Request {
 
 /// Whether calling twice does the same as calling once.
 fn only_reads(method: &str) -> bool {
-    ["Retrieve", "Find", "Query", "CurrentTime", "HttpNfcLeaseGet", "Search"]
-        .iter()
-        .any(|prefix| method.starts_with(prefix))
+    [
+        "Retrieve",
+        "Find",
+        "Query",
+        "CurrentTime",
+        "GetCustomizationSpec",
+        "HttpNfcLeaseGet",
+        "Search",
+    ]
+    .iter()
+    .any(|prefix| method.starts_with(prefix))
 }
 
 /// Runs what waits for files, locks or people off the threads that must not wait.

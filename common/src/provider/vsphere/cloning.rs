@@ -1,20 +1,19 @@
-//! Clones of machines and of templates (VirtualMachine.CloneVM_Task, vSphere API reference).
+//! Looking at clones of machines and of templates before they are made; `clone_job.rs` makes them.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 
-use super::Vsphere;
 use super::client::Client;
+use super::clone_job::{How, Job};
 use super::inventory::MACHINE;
 use super::names::Names;
 use super::place::{self, Kind};
 use super::property::Properties;
 use super::soap::{Body, MoRef, Value};
-use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::provider::facets::cloning::{CloneJob, Cloning, Ledgers, NewClone, Planned, Step, mark};
+use super::{Vsphere, customize};
+use crate::error::{Error, Result};
+use crate::provider::facets::cloning::{Cloning, NewClone, Planned, mark};
 use crate::provider::facets::snapshots::{Snapshots, find as find_snapshot};
 use crate::vm::VmId;
 
@@ -22,11 +21,17 @@ use crate::vm::VmId;
 const MARK: &str = "hyper.clonedFrom";
 
 /// What is read of a source.
-const SOURCE: [&str; 5] =
-    ["name", "parent", "config.instanceUuid", "config.template", "resourcePool"];
+const SOURCE: [&str; 6] = [
+    "name",
+    "parent",
+    "config.instanceUuid",
+    "config.template",
+    "resourcePool",
+    "runtime.powerState",
+];
 
-/// How long a task that was called off is waited for.
-const GRACE: Duration = Duration::from_secs(20);
+/// The version of the interface that instant clones came with.
+const INSTANT_SINCE: (u32, u32) = (6, 7);
 
 #[async_trait]
 impl Cloning for Vsphere {
@@ -45,6 +50,10 @@ pub(super) struct Planner<'v> {
     vsphere: &'v Vsphere,
     names: Names,
     sources: HashMap<VmId, Properties>,
+    /// Specifications of guests by their names.
+    specs: HashMap<String, Value>,
+    /// Host names and addresses that guests of this run are given.
+    given: HashSet<String>,
 }
 
 impl<'v> Planner<'v> {
@@ -54,7 +63,8 @@ impl<'v> Planner<'v> {
     /// Those of a call.
     pub async fn new(vsphere: &'v Vsphere) -> Result<Self> {
         let names = Names::read(vsphere.client()).await?;
-        Ok(Self { vsphere, names, sources: HashMap::new() })
+        let (sources, specs, given) = (HashMap::new(), HashMap::new(), HashSet::new());
+        Ok(Self { vsphere, names, sources, specs, given })
     }
 
     /// Looks at one that is to be a machine, or a template.
@@ -75,25 +85,92 @@ impl<'v> Planner<'v> {
             Some(name) => Some(place::find(client, &self.names, Kind::Datastore, name).await?),
             None => None,
         };
-        let snapshot = self.snapshot(wanted).await?;
+        let how = self.how(wanted).await?;
+        let customization = self.customization(wanted).await?;
         let uuid = source.str("config.instanceUuid").unwrap_or(&wanted.source.0);
         let mark = mark(uuid, &wanted.name);
         if let Some(there) = place::child(client, &folder, &wanted.name).await? {
             return known(client, there, &mark).await.map(Planned::There);
         }
+        if wanted.instant {
+            self.check_instant(wanted, &source).await?;
+        }
+        let remarks = self.remarks(wanted, customization.as_ref());
         Ok(Planned::Ready(Box::new(Job {
-            client: client.clone(),
+            client: self.vsphere.client().clone(),
             source: MoRef::new(MACHINE, &wanted.source.0),
             name: wanted.name.clone(),
-            linked: wanted.linked,
+            how,
             template,
             folder,
             pool,
             host,
             datastore,
-            snapshot,
+            customization,
             mark,
+            remarks,
         })))
+    }
+
+    /// What shares its disks and what does not.
+    async fn how(&self, wanted: &NewClone) -> Result<How> {
+        if wanted.instant {
+            return Ok(How::Instant);
+        }
+        let snapshot = self.snapshot(wanted).await?;
+        Ok(match wanted.linked {
+            true => How::Linked(snapshot),
+            false => How::Full(snapshot),
+        })
+    }
+
+    /// That the server makes instant clones, and that the source runs.
+    async fn check_instant(&self, wanted: &NewClone, source: &Properties) -> Result<()> {
+        let content = self.vsphere.client().content().await?;
+        let version = content.all.str("about.apiVersion").unwrap_or_default();
+        let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
+        let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        if content.api_type != "VirtualCenter" || (major, minor) < INSTANT_SINCE {
+            let words = format!("{} {} makes no instant clones", content.name, content.version);
+            return Err(Error::unsupported(words)
+                .with_hint("a vCenter 6.7 or newer does; --linked makes clones that share disks"));
+        }
+        if source.str("runtime.powerState") != Some("poweredOn") {
+            return Err(Error::conflict(
+                "an instant clone goes on where its source is, which is off",
+            )
+            .with_subject(source.str("name").unwrap_or(&wanted.source.0).to_owned())
+            .with_hint("`hyper vm start` switches it on; without --instant a copy is made"));
+        }
+        Ok(())
+    }
+
+    /// The specification of its guest, complete.
+    async fn customization(&mut self, wanted: &NewClone) -> Result<Option<Value>> {
+        let Some(own) = &wanted.customize else { return Ok(None) };
+        if !self.specs.contains_key(&own.spec) {
+            let spec = customize::specification(self.vsphere.client(), &own.spec).await?;
+            self.specs.insert(own.spec.clone(), spec);
+        }
+        let Some(spec) = self.specs.get(&own.spec) else { return Ok(None) };
+        customize::complete(spec, own).map(Some)
+    }
+
+    /// What guests have in common that should be one's own.
+    fn remarks(&mut self, wanted: &NewClone, customization: Option<&Value>) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if wanted.instant {
+            remarks.push(
+                "its guest goes on with the host name and the addresses of its source".to_owned(),
+            );
+        }
+        for own in customization.map(customize::fixed).into_iter().flatten() {
+            if self.given.contains(&own) {
+                remarks.push(format!("its guest becomes {own}, as another of this run does"));
+            }
+            self.given.insert(own);
+        }
+        remarks
     }
 
     async fn source(&mut self, id: &VmId) -> Result<Properties> {
@@ -170,110 +247,7 @@ pub(super) async fn known(client: &Client, there: MoRef, mark: &str) -> Result<V
     }
 }
 
-/// Adds what a machine was made of to its configuration.
-pub(super) fn marked(body: Body, mark: &str) -> Body {
-    body.open("extraConfig", None)
-        .text("key", MARK)
-        .typed("value", "xsd:string", mark)
-        .close("extraConfig")
-}
-
-#[derive(Debug)]
-struct Job {
-    client: Client,
-    source: MoRef,
-    name: String,
-    linked: bool,
-    template: bool,
-    folder: MoRef,
-    pool: Option<MoRef>,
-    host: Option<MoRef>,
-    datastore: Option<MoRef>,
-    snapshot: Option<MoRef>,
-    mark: String,
-}
-
-#[async_trait]
-impl CloneJob for Job {
-    fn remarks(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    async fn make(
-        &self,
-        tell: &(dyn Fn(Step) + Send + Sync),
-        _: Ledgers<'_>,
-        cancel: &Cancel,
-    ) -> Result<VmId> {
-        cancel.check()?;
-        let task = self.client.call("CloneVM_Task", &self.source, self.body()).await?;
-        let task = task.reference()?;
-        let left = cancel.leftover(format!("the clone {}, which the server makes", self.name));
-        let mut made = self.client.follow_task(&task, tell, cancel).await;
-        if made.is_err() && cancel.is_cancelled() {
-            made = self.call_off(&task, made).await;
-        }
-        drop(left);
-        let id = made?.reference().ok_or_else(|| {
-            Error::new(ErrorKind::Protocol, "the server made a clone and does not say which")
-        })?;
-        if self.linked {
-            self.check_linked(&id).await?;
-        }
-        Ok(VmId(id.value))
-    }
-}
-
-impl Job {
-    fn body(&self) -> Body {
-        // The order is that of VirtualMachineRelocateSpec and VirtualMachineCloneSpec.
-        let reference = |body: Body, name: &str, value: &Option<MoRef>| match value {
-            Some(value) => body.reference(name, value),
-            None => body,
-        };
-        let mut body = Body::new()
-            .reference("folder", &self.folder)
-            .text("name", &self.name)
-            .open("spec", None)
-            .open("location", None);
-        body = reference(body, "datastore", &self.datastore);
-        if self.linked {
-            body = body.text("diskMoveType", "createNewChildDiskBacking");
-        }
-        body = reference(body, "pool", &self.pool);
-        body = reference(body, "host", &self.host)
-            .close("location")
-            .text("template", self.template)
-            .open("config", None);
-        body = marked(body, &self.mark).close("config").text("powerOn", false);
-        reference(body, "snapshot", &self.snapshot).close("spec")
-    }
-
-    /// Asks the server to stop, which may be too late.
-    async fn call_off(&self, task: &MoRef, stopped: Result<Value>) -> Result<Value> {
-        if let Err(error) = self.client.call("CancelTask", task, Body::new()).await {
-            tracing::debug!("call off {task}: {error}");
-        }
-        match tokio::time::timeout(GRACE, self.client.wait_task(task, &Cancel::new())).await {
-            Ok(Ok(made)) => Ok(made),
-            Ok(Err(_)) => stopped,
-            Err(_) => stopped.map_err(|error| error.with_hint("the server goes on making it")),
-        }
-    }
-
-    /// That a linked clone has no disk of its own; one that has is removed again.
-    async fn check_linked(&self, id: &MoRef) -> Result<()> {
-        let read = self.client.properties(id, &["config.hardware.device"]).await?;
-        let devices = read.get("config.hardware.device").map(|it| it.children.iter());
-        let mut disks = devices.into_iter().flatten().filter(|it| it.is("VirtualDisk"));
-        if disks.all(|disk| disk.at("backing.parent").is_some()) {
-            return Ok(());
-        }
-        let remove = self.client.call("Destroy_Task", id, Body::new()).await;
-        let remove = remove.and_then(|reply| reply.reference());
-        let removed = self.client.wait_task(&remove?, &Cancel::new()).await;
-        removed.context(|| "remove a clone that should have been linked and is a full copy")?;
-        Err(Error::unsupported("the server made a full copy of a clone that was to be linked")
-            .with_hint("the copy is removed; without --linked it stays"))
-    }
+/// Adds what a machine was made of to the options of its configuration, which have this name.
+pub(super) fn marked(body: Body, options: &str, mark: &str) -> Body {
+    body.open(options, None).text("key", MARK).typed("value", "xsd:string", mark).close(options)
 }

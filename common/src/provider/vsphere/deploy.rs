@@ -215,7 +215,7 @@ impl Job {
     }
 
     async fn note(&self, id: &VmId, cancel: &Cancel) -> Result<()> {
-        let body = marked(Body::new().open("spec", None), &self.mark).close("spec");
+        let body = marked(Body::new().open("spec", None), "extraConfig", &self.mark).close("spec");
         let machine = MoRef::new(MACHINE, &id.0);
         let task = self.client.call("ReconfigVM_Task", &machine, body).await?.reference()?;
         self.client.wait_task(&task, cancel).await.map(drop)

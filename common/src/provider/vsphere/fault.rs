@@ -79,6 +79,9 @@ impl Fault {
             | "VmConfigFault"
             | "QuestionPending"
             | "SnapshotLocked"
+            | "NicSettingMismatch"
+            | "CustomizationPending"
+            | "CannotDecryptPasswords"
             | "SnapshotFault" => ErrorKind::Conflict,
             "NotSupported"
             | "MethodNotFound"
@@ -88,6 +91,10 @@ impl Fault {
             | "FeatureRequirementsNotMet"
             | "NotImplemented"
             | "SnapshotNoChange"
+            | "UncustomizableGuest"
+            | "NoDisksToCustomize"
+            | "MissingLinuxCustResources"
+            | "MissingWindowsCustResources"
             | "MemorySnapshotOnIndependentDisk" => ErrorKind::Unsupported,
             "HostNotConnected"
             | "HostCommunication"

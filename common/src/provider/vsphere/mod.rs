@@ -4,12 +4,14 @@
 mod alarms;
 mod auth;
 mod client;
+mod clone_job;
 mod cloning;
 mod collector;
 mod config;
 mod console;
 mod counters;
 mod create;
+mod customize;
 mod datastore;
 mod deploy;
 mod event;

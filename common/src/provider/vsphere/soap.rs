@@ -99,6 +99,33 @@ impl Body {
         self
     }
 
+    /// An element as a server has sent it, with all that is in it, under this name.
+    #[must_use]
+    pub fn value(mut self, name: &str, value: &Value) -> Self {
+        self.element(name, value);
+        self
+    }
+
+    fn element(&mut self, name: &str, value: &Value) {
+        let mut attributes = String::new();
+        for (attribute, kind) in [("xsi:type", &value.kind), ("type", &value.refers)] {
+            if let Some(kind) = kind {
+                let space = if is_primitive(kind) { "xsd:" } else { "" };
+                let _ = write!(attributes, " {attribute}=\"{space}");
+                escape(&mut attributes, kind);
+                attributes.push('"');
+            }
+        }
+        if value.children.is_empty() {
+            return self.leaf(name, &attributes, &value.text);
+        }
+        let _ = write!(self.0, "<{name}{attributes}>");
+        for child in &value.children {
+            self.element(&child.name, child);
+        }
+        let _ = write!(self.0, "</{name}>");
+    }
+
     fn leaf(&mut self, name: &str, attributes: &str, text: &str) {
         let _ = write!(self.0, "<{name}{attributes}>");
         escape(&mut self.0, text);
@@ -118,6 +145,11 @@ impl Body {
             self.0
         )
     }
+}
+
+/// Whether a type is one of XML Schema, which begin with a small letter, and not of the API.
+fn is_primitive(kind: &str) -> bool {
+    kind.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
 /// Text as XML; what XML 1.0 cannot hold at all becomes U+FFFD.

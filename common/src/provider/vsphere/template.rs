@@ -16,7 +16,9 @@ use super::soap::{Body, MoRef};
 use super::{NAME, Vsphere, deploy, library, place, resize};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::facets::cloning::{CloneJob, Ledgers, NewClone, Place, Planned, Step};
+use crate::provider::facets::cloning::{
+    CloneJob, Customize, Ledgers, NewClone, Place, Planned, Step,
+};
 use crate::provider::facets::power::Power;
 use crate::provider::facets::resize::{Resize, Size};
 use crate::provider::facets::templates::{
@@ -80,10 +82,16 @@ impl Templates for Vsphere {
             TemplateKind::Machine => {
                 let source = MoRef::new(MACHINE, &template.id.0);
                 resize::fits(self.client(), &source, wanted.size).await?;
-                let clone = clone(&template.id, &wanted.name, None, &wanted.place);
+                let clone = NewClone {
+                    customize: wanted.customize.clone(),
+                    ..clone(&template.id, &wanted.name, None, &wanted.place)
+                };
                 Planner::new(self).await?.plan(&clone, false).await?
             }
-            _ => deploy::plan(self.client(), template, wanted).await?,
+            _ => {
+                Customize::nowhere(wanted.customize.as_ref(), "a content library")?;
+                deploy::plan(self.client(), template, wanted).await?
+            }
         };
         Ok(match planned {
             Planned::Ready(job) => {
@@ -126,6 +134,8 @@ fn clone(source: &VmId, name: &str, snapshot: Option<String>, place: &Place) -> 
         snapshot,
         linked: false,
         snapshot_comes: false,
+        instant: false,
+        customize: None,
         place: place.clone(),
     }
 }
