@@ -174,7 +174,7 @@ fn an_interruption_of_one_and_of_a_run_that_rolls_back_leaves_nothing() {
 
 #[test]
 fn flag_timeout_calls_off_what_is_being_made() {
-    let sim = Sim::start(&["--fault", "op=task,object=c-2,delay=20s"]);
+    let sim = Sim::start(&["--fault", "op=task,object=c-2,delay=8s"]);
     let user = User::new(&sim.variables);
     let late = user.run(&[&SIX[..2], &["2"], &SIX[3..], &["--timeout", "2s"]].concat());
     assert_eq!(late.status, 11, "{late:?}");
