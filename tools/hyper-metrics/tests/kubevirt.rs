@@ -82,6 +82,11 @@ fn top(lab: &Lab, machine: &str) -> (f64, u64) {
     (cpu, memory)
 }
 
+/// How many backups there are: none, or unknown where the cluster has no such kind.
+fn backups(lab: &Lab) -> Value {
+    if lab.cluster.has("backup.kubevirt.io") { json!(0) } else { Value::Null }
+}
+
 fn four() -> Value {
     json!({ "cpu": { "cores": 2, "sockets": 2, "threads": 1 }, "memory": { "guest": "2Gi" } })
 }
@@ -147,7 +152,7 @@ fn flag_output_and_flag_namespace_what_there_is_in_every_format() {
         "vms_of_unknown_size": 0,
         "templates": 1,
         "snapshots": 1,
-        "backups": null, "backups_completed": null, "backups_failed": null,
+        "backups": backups(&lab), "backups_completed": backups(&lab), "backups_failed": backups(&lab),
         "restores": 0, "restores_completed": 0,
         "operator_status": "Deployed",
         "operator_replicas": null,
@@ -211,8 +216,9 @@ fn flag_save_and_flag_overwrite_write_the_dated_file_once() {
     assert_eq!(lines[0], ("Metric", "Value"));
     assert_eq!(lines[1..].iter().map(|it| it.0).collect::<Vec<_>>(), ROWS);
     let values: Vec<_> = lines[2..].iter().map(|it| it.1).collect();
+    let none = if backups(&lab).is_null() { "" } else { "0" };
     let known =
-        ["Deployed", "", "2", "1", "1", "0", "", "", "", "0", "0", "1", "1", "12", "3.50 Gi"];
+        ["Deployed", "", "2", "1", "1", "0", none, none, none, "0", "0", "1", "1", "12", "3.50 Gi"];
     assert_eq!(values, [&known[..], &["", "", "", ""]].concat());
 
     let saved = lab.run(&["--save"]);
@@ -269,7 +275,9 @@ fn flag_context_and_flag_all_contexts_and_flag_all_namespaces_count_every_cluste
         assert_eq!(sum[field].as_u64(), Some(add(field)), "two lead to each cluster: {field}");
     }
     // The other cluster is not this test's alone.
-    assert_eq!(of("east-viewer")["vms"], east["vms"]);
+    if lab.cluster.has("rbac.authorization.k8s.io") {
+        assert_eq!(of("east-viewer")["vms"], east["vms"]);
+    }
     for nobody in ["hyper-sim-nobody", "east-nobody"] {
         assert_eq!((&of(nobody)["error_kind"], &of(nobody)["vms"]), (&json!("auth"), &Value::Null));
         assert!(said.contains(nobody), "{said}");

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::cluster::IDENTITIES;
-use super::coding::encode;
-use super::json::{namespace, now, set, text, uid, uuid};
+use super::coding::{decode, encode};
+use super::json::{list, namespace, now, set, text, uid, uuid};
 use super::kind::{Key, Kind};
 use super::machine::HOLD;
 use super::machine_status;
@@ -344,6 +344,7 @@ pub async fn multiply(sim: &Arc<Sim>, etcd: Option<&Upstream>, names: Vec<String
 
 /// Writes machines as the API server would have stored them, with the status they would get.
 async fn store(sim: &Sim, etcd: &Upstream, mut objects: Vec<Value>) -> Result<()> {
+    let root = root(etcd).await?;
     for batch in objects.chunks_mut(BATCH) {
         let mut steps = Vec::new();
         for object in batch {
@@ -354,7 +355,8 @@ async fn store(sim: &Sim, etcd: &Upstream, mut objects: Vec<Value>) -> Result<()
             set(object, &["metadata", "generation"], 1.into());
             set(object, &["metadata", "finalizers"], json!([HOLD]));
             machine_status::fill(sim, object, None);
-            let key = format!("/registry/kubevirt.io/virtualmachines/{}/{name}", namespace(object));
+            let space = namespace(object);
+            let key = format!("{root}/kubevirt.io/virtualmachines/{space}/{name}");
             steps.push(json!({ "request_put": {
                 "key": encode(key.as_bytes()),
                 "value": encode(object.to_string().as_bytes()),
@@ -365,6 +367,19 @@ async fn store(sim: &Sim, etcd: &Upstream, mut objects: Vec<Value>) -> Result<()
         stored.map_err(failed("store machines"))?;
     }
     Ok(())
+}
+
+/// Where the API server keeps the objects of definitions: beside the definitions.
+async fn root(etcd: &Upstream) -> Result<String> {
+    let all = json!({ "key": encode(b"/"), "range_end": encode(b"0"), "limit": 100,
+        "keys_only": true });
+    let found = etcd.call(Method::POST, "/v3/kv/range", Some(&all)).await;
+    let found = found.map_err(failed("look for what is stored"))?;
+    let root = list(&found, "/kvs").iter().find_map(|it| {
+        let key = String::from_utf8(decode(text(it, "/key"))?).ok()?;
+        Some(key.split_once("/apiextensions.k8s.io/customresourcedefinitions/")?.0.to_owned())
+    });
+    root.ok_or_else(|| Error::new(ErrorKind::Protocol, "there are no definitions in etcd"))
 }
 
 async fn send(sim: &Arc<Sim>, objects: Vec<Value>) -> Result<()> {
