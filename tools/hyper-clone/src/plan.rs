@@ -102,9 +102,7 @@ async fn sources(
                 Ok((id, name))
             };
             let found = cx.cancel.unless_cancelled(look).await;
-            let name = reference.to_string();
-            let found = found.map_err(|error: Error| Arc::new(error.with_subject(name.clone())));
-            (name, found)
+            (reference.to_string(), found.map_err(Arc::new))
         }
     };
     let found = futures::stream::iter(all.into_iter().map(one)).buffered(AT_ONCE);
@@ -136,6 +134,8 @@ fn item(
         Err(error) => {
             let again = Error::new(error.kind(), error.message().to_owned());
             let again = error.hints().iter().fold(again, |again, hint| again.with_hint(hint));
+            let whole = format!("{}:{}", row.context, row.source_vm);
+            let again = again.with_subject(error.subject().unwrap_or(&whole));
             Item { row, provider, new: None, power_on, next: Next::Fail(again) }
         }
         Ok((id, name)) => {

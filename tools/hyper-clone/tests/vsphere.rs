@@ -109,7 +109,10 @@ fn flag_power_on_and_a_second_run() {
     assert_eq!(lab.run(&[VM, "c2"]).status, 6);
     assert_eq!(lab.new_ones(), ["/DC0/vm/c2", "/DC0/vm/copy"]);
     let missing = lab.run(&["nope", "x"]);
-    assert!(missing.status == 5 && missing.err.contains("govc:nope: there is no"), "{missing:?}");
+    assert!(
+        missing.status == 5 && missing.err.contains("\"nope: there is no such machine"),
+        "{missing:?}"
+    );
 }
 
 #[test]
