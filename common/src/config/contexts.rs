@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::file::ContextEntry;
+use super::file::{self, ContextEntry, Mistake};
 use super::kube::{KUBE, KubeContext};
 use super::{Config, GOVC, KubeTarget, PasswordSource, Server, Surroundings, suggest};
 use crate::error::{Error, ErrorKind, Result};
@@ -90,17 +90,44 @@ impl Config {
     /// cluster as well; else `current_context`, else `govc` where the environment makes that, else
     /// `local`.
     pub fn current_context(&self) -> &str {
-        let chosen = self.document.current_context.as_ref().map(|name| name.value.as_str());
+        let chosen = self.chosen();
         let is_cluster = |name: &&str| self.context(name).is_ok_and(|it| it.kube.is_some());
         if self.scope.means_cluster() && !chosen.as_ref().is_some_and(is_cluster) {
             // Without a current one it stands for none, and says so when it is looked up.
             return self.kube.current().unwrap_or(KUBE);
         }
-        chosen.unwrap_or_else(|| self.current_where_none_is_chosen())
+        chosen.unwrap_or(if self.govc.is_some() { GOVC } else { LOCAL })
     }
 
-    pub(super) fn current_where_none_is_chosen(&self) -> &'static str {
-        if self.govc.is_some() { GOVC } else { LOCAL }
+    /// What the file has as its current context.
+    pub(super) fn chosen(&self) -> Option<&str> {
+        self.document.current_context.as_ref().map(|name| name.value.as_str())
+    }
+
+    /// The context that [`Config::current_context`] names. Whether the file's is one is seen only
+    /// here: it may come from the environment, and who names another has no need of it.
+    ///
+    /// # Errors
+    /// `Config`, naming file and line, where the file's is no context; `Config` for a kubeconfig
+    /// that has none.
+    pub fn current(&self) -> Result<ContextConfig> {
+        let name = self.current_context();
+        self.context(name).map_err(|error| match &self.document.current_context {
+            Some(chosen) if chosen.value == name && error.kind() == ErrorKind::NotFound => {
+                let (message, hint) = if name == GOVC {
+                    let hint = "set it, or choose another with `hyper context use`".to_owned();
+                    ("the context \"govc\" needs GOVC_URL".to_owned(), hint)
+                } else {
+                    let known = self.contexts();
+                    let hint = file::meant(name, known.iter().map(|it| it.name.as_str()));
+                    (format!("there is no context {name:?}"), hint)
+                };
+                let message = format!("current_context: {message}");
+                let mistake = Mistake::at(chosen.referenced, message, Some(hint));
+                file::located(&self.path, mistake)
+            }
+            _ => error,
+        })
     }
 
     /// The names of all contexts.
@@ -137,7 +164,7 @@ impl Config {
             return Ok(self.contexts());
         }
         if names.is_empty() {
-            return Ok(vec![self.context(self.current_context())?]);
+            return Ok(vec![self.current()?]);
         }
         let mut selected: Vec<ContextConfig> = Vec::with_capacity(names.len());
         for name in names {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use super::{Config, GOVC, PasswordSource, Server, check_name};
+use super::{Config, PasswordSource, Server, check_name};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A context to be added.
@@ -62,7 +62,7 @@ impl Config {
         lines.splice(at..at, entry);
         let mut expected = self.entries();
         expected.insert(draft.name.clone());
-        self.checked(lines, &expected, self.current_context())
+        self.checked(lines, &expected, self.chosen())
     }
 
     /// The configuration without the context `name`; when it was the current one, none is set.
@@ -96,9 +96,9 @@ impl Config {
         {
             *line = "contexts: {}".to_owned();
         }
-        let mut current = self.current_context();
-        if current == name {
-            current = self.current_where_none_is_chosen();
+        let mut current = self.chosen();
+        if current == Some(name) {
+            current = None;
             if let Some(at) = top_level(&lines, "current_context") {
                 lines.remove(at);
             }
@@ -111,13 +111,8 @@ impl Config {
     /// # Errors
     /// `NotFound` for a name that is no context; `Config` as [`Config::with_context`].
     pub fn with_current(&self, name: &str) -> Result<Self> {
-        let context = self.context(name)?;
+        self.context(name)?;
         let mut lines = self.lines();
-        if name == GOVC && !context.configured {
-            // It comes and goes with the environment and is current where none is chosen.
-            lines.retain(|line| key(line).is_none_or(|it| it != (0, "current_context".into())));
-            return self.checked(lines, &self.entries(), name);
-        }
         let line = format!("current_context: {}", quoted(name)?);
         match top_level(&lines, "current_context") {
             Some(at) => lines.splice(at..=at, [line]).for_each(drop),
@@ -126,7 +121,7 @@ impl Config {
                 lines.insert(at, line);
             }
         }
-        self.checked(lines, &self.entries(), name)
+        self.checked(lines, &self.entries(), Some(name))
     }
 
     /// Writes the file in one step, readable by its owner alone where it is new.
@@ -165,7 +160,12 @@ impl Config {
     }
 
     /// Reads the edited lines back: a layout that the edit did not understand must not be saved.
-    fn checked(&self, lines: Vec<String>, names: &BTreeSet<String>, current: &str) -> Result<Self> {
+    fn checked(
+        &self,
+        lines: Vec<String>,
+        names: &BTreeSet<String>,
+        current: Option<&str>,
+    ) -> Result<Self> {
         let mut text = lines.join("\n");
         text.push('\n');
         let parsed = Self::parse(&self.path, text).map_err(|_| self.not_editable())?;
@@ -176,7 +176,7 @@ impl Config {
         });
         let same = rest_same
             && edited.entries() == *names
-            && edited.current_context() == current
+            && edited.chosen() == current
             && edited.document.aliases == self.document.aliases
             && edited.flag_defaults(None) == self.flag_defaults(None);
         if same { Ok(edited) } else { Err(self.not_editable()) }

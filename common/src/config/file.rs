@@ -180,8 +180,7 @@ fn check(document: &Document) -> Result<(), Mistake> {
         }
         defaults::check(&entry.defaults)?;
     }
-    defaults::check(&document.defaults)?;
-    check_current(document)
+    defaults::check(&document.defaults)
 }
 
 /// Whether an entry has the keys that its provider needs, and none of another's.
@@ -230,16 +229,6 @@ fn check_server(name: &str, entry: &ContextEntry) -> Result<(), (String, Option<
         ));
     }
     Ok(())
-}
-
-fn check_current(document: &Document) -> Result<(), Mistake> {
-    let Some(current) = &document.current_context else { return Ok(()) };
-    if current.value == LOCAL || document.contexts.contains_key(&current.value) {
-        return Ok(());
-    }
-    let known = document.contexts.keys().map(String::as_str).chain([LOCAL]);
-    let message = format!("current_context: there is no context {:?}", current.value);
-    Err(Mistake::at(current.referenced, message, Some(meant(&current.value, known))))
 }
 
 impl ContextEntry {

@@ -106,14 +106,24 @@ fn mistakes_name_line_and_likely_word() {
     let (line, hint) = mistake("contexts:\n  x:\n    provider: locl\n");
     assert_eq!(line, "c.yaml:3: context \"x\": there is no provider \"locl\"");
     assert_eq!(hint, "did you mean \"local\"?");
-    let (line, _) = mistake("current_context: nope\n");
-    assert_eq!(line, "c.yaml:1: current_context: there is no context \"nope\"");
     let (line, _) = mistake("contexts: [1, 2\n");
     assert!(line.starts_with("c.yaml:"), "{line}");
     let (line, _) = mistake("defaults: {format: {a: 1}}\n");
     assert!(line.contains("is no word"), "{line}");
     let (line, _) = mistake("contexts: {\"a,b\": {provider: local}}\n");
     assert!(line.contains("no commas"), "{line}");
+}
+
+#[test]
+fn a_current_context_that_is_none_is_told_to_those_who_need_it() {
+    let parsed = Config::parse(Path::new("c.yaml"), "\ncurrent_context: nope\n".to_owned());
+    let config = parsed.unwrap();
+    assert_eq!(config.select(&["local".to_owned()], false).unwrap()[0].name, "local");
+    let error = config.select(&[], false).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let line = crate::error::one_line(&error);
+    assert_eq!(line, "c.yaml:2: current_context: there is no context \"nope\"");
+    assert_eq!(config.with_current("local").unwrap().text.unwrap(), "\ncurrent_context: local\n");
 }
 
 #[test]

@@ -154,7 +154,7 @@ impl ReferenceFlags {
     /// # Errors
     /// `NotFound` for a name that is no context.
     pub fn only(&self, config: &Config) -> Result<ContextConfig> {
-        config.context(self.context.as_deref().unwrap_or_else(|| config.current_context()))
+        self.context.as_deref().map_or_else(|| config.current(), |name| config.context(name))
     }
 }
 

@@ -71,8 +71,9 @@ impl Request {
                 Self::Test(contexts.into_iter().map(|context| context.name).collect())
             }
             Verb::Capabilities(args) => {
-                let name = args.name.as_deref().unwrap_or(config.current_context());
-                Self::Capabilities(config.context(name)?.name)
+                let named = args.name.as_deref();
+                let context = named.map_or_else(|| config.current(), |name| config.context(name));
+                Self::Capabilities(context?.name)
             }
         })
     }

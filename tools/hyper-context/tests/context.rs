@@ -272,3 +272,35 @@ fn a_context_of_the_kubeconfig_whose_name_is_taken_has_another() {
     let shown = home.run_with(&["capabilities", "kube/local", "-o", "json"], &set).json();
     assert_eq!(shown["items"][0]["provider"], "kubevirt");
 }
+
+#[test]
+fn a_context_of_the_kubeconfig_is_used_and_may_be_gone_later() {
+    let home = Home::new();
+    let text = "contexts: [{name: a, context: {}}, {name: b, context: {}}]\n";
+    std::fs::write(home.at("clusters"), text).unwrap();
+    let set = [("KUBECONFIG", "clusters")];
+    let current = || {
+        let listed = home.run_with(&["list", "-o", "json"], &set).json();
+        let items = listed["items"].as_array().unwrap().iter();
+        let current = items.filter(|it| it["current"] == true);
+        current.map(|it| it["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let used = home.run_with(&["use", "b"], &set);
+    assert_eq!(used.status, 0, "{}", used.err);
+    assert_eq!(std::fs::read_to_string(home.file()).unwrap(), "current_context: b\n");
+    assert_eq!(current(), ["b"]);
+    assert_eq!(home.run_with(&["use", "a"], &set).status, 0);
+    home.run(&ADD);
+    assert_eq!(home.run_with(&["use", "b"], &set).status, 0);
+    assert_eq!(current(), ["b"]);
+    let capable = home.run_with(&["capabilities", "-o", "json"], &set).json();
+    assert_eq!(capable["items"][0]["context"], "b");
+    // Where there is no such kubeconfig it is no context, which matters to nobody who names one.
+    let gone = home.run(&["capabilities"]);
+    assert_eq!((gone.status, gone.out.as_str()), (3, ""));
+    let line = "config.yaml:1: current_context: there is no context \"b\"\n";
+    assert!(gone.err.contains(line), "{}", gone.err);
+    assert_eq!(home.run(&["capabilities", "lab"]).status, 0);
+    assert_eq!(home.run(&["use", "lab"]).status, 0);
+    assert_eq!(current(), ["lab"]);
+}

@@ -270,6 +270,11 @@ fn the_context_of_govcs_variables_is_current_where_none_is_chosen() {
     assert_eq!(user.run(&["use", "local"]).status, 0);
     assert_eq!(current(&govc), "local", "chosen");
     assert_eq!(user.run_with(&govc, &["use", "govc"]).status, 0);
-    assert_eq!((current(&[]), current(&govc)), ("local".to_owned(), "govc".to_owned()));
+    assert_eq!(current(&govc), "govc");
     assert_eq!(user.run(&["test", "govc"]).status, 5);
+    // It stays chosen where the variables that make it are missing.
+    let without = user.run(&["test"]);
+    let line = "current_context: the context \"govc\" needs GOVC_URL";
+    assert!(without.status == 3 && without.err.contains(line), "{without:?}");
+    assert_eq!(user.run(&["test", "local"]).status, 0);
 }

@@ -71,8 +71,9 @@ impl Request {
             Noun::Vcenter(args) => match args.verb {
                 ServerVerb::List(args) => (Kind::Server, Verb::List(args)),
                 ServerVerb::Get(args) => {
-                    let name = args.name.as_deref().unwrap_or_else(|| config.current_context());
-                    let context = config.context(name.trim_end_matches(':'))?.name;
+                    let named = args.name.as_deref().map(|name| name.trim_end_matches(':'));
+                    let context = named.map_or_else(|| config.current(), |it| config.context(it));
+                    let context = context?.name;
                     let which = Which::Named(vec![Reference { context, rest: String::new() }]);
                     return Ok(Self { kind: Kind::Server, which });
                 }
