@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::remarks::Remarks;
 use crate::cancel::Cancel;
 use crate::config::Config;
@@ -48,7 +50,8 @@ impl Context {
     /// Asks a person before something that cannot be undone; `yes` is the flag `--yes`.
     ///
     /// # Errors
-    /// `Usage` where there is no terminal to ask on; `Interrupted` when the answer is no.
+    /// `Usage` where there is no terminal to ask on; `Interrupted` when the answer is no; those of
+    /// being asked to stop.
     pub fn confirm(&self, question: &str, yes: bool) -> Result<()> {
         if yes {
             return Ok(());
@@ -58,15 +61,32 @@ impl Context {
             return Err(Error::usage(format!("{question} needs an answer"))
                 .with_hint("give --yes where nobody can be asked"));
         }
+        let failed = |error| Error::io("ask on the terminal", error);
+        // Held until the answer: what others have to say does not land behind the question.
         let mut stderr = std::io::stderr().lock();
-        let asked = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+        write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()).map_err(failed)?;
+        while !answered().map_err(failed)? {
+            if let Err(stopped) = self.cancel.check() {
+                let _ = writeln!(stderr);
+                return Err(stopped);
+            }
+        }
         let mut answer = String::new();
-        asked
-            .and_then(|()| stdin.lock().read_line(&mut answer))
-            .map_err(|error| Error::io("ask on the terminal", error))?;
+        stdin.lock().read_line(&mut answer).map_err(failed)?;
         match answer.trim() {
             "y" | "Y" | "yes" => Ok(()),
             _ => Err(Error::new(crate::error::ErrorKind::Interrupted, "not confirmed")),
         }
+    }
+}
+
+/// Whether a line was typed, or the terminal is gone; waits a moment for that, so that a signal
+/// that comes meanwhile is seen soon.
+fn answered() -> std::io::Result<bool> {
+    let mut looked = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)];
+    match poll(&mut looked, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 })) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }

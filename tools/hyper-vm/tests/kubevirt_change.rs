@@ -268,6 +268,21 @@ fn without_a_name_a_machine_is_picked_on_the_terminal() {
 }
 
 #[test]
+fn a_question_is_answered_or_interrupted_on_the_terminal() {
+    let lab = Lab::new();
+    lab.make("web01", "Halted");
+    let (status, said) = lab.typed(&["delete", "web01"], &[("[y/N] ", "\\x03")]);
+    assert_eq!(status, Some(130), "{said}");
+    assert!(said.contains("interrupted"), "{said}");
+    let (status, said) = lab.typed(&["delete", "web01"], &[("[y/N] ", "n\\r")]);
+    assert!(status == Some(130) && said.contains("not confirmed"), "{said}");
+    lab.is("web01", "Stopped");
+    let (status, said) = lab.typed(&["delete", "web01"], &[("[y/N] ", "y\\r")]);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(lab.vm(&["get", "web01"]).status, 5);
+}
+
+#[test]
 fn flag_progress() {
     let lab = Lab::new();
     lab.make("web01", "Halted");
