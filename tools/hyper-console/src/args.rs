@@ -12,7 +12,8 @@ use crate::script::Script;
 /// The arguments of `hyper console`.
 ///
 /// Without a verb the terminal becomes that of the machine's serial line until Ctrl-] is pressed or
-/// the machine ends. A connection that breaks while the machine runs is made again. Who was
+/// the machine ends. Standard input that is no terminal is typed, and after its end hyper leaves once
+/// the machine has been silent for a second, after ten at the latest. A connection that breaks while the machine runs is made again. Who was
 /// connected before is not any more: a serial line has one end.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]

@@ -10,6 +10,7 @@ use hyper_common::fs::Target;
 use hyper_common::net::{Line, LineWriter};
 use hyper_common::tool::Context;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::cast::Cast;
 use crate::reach::{self, Fights, Heard};
@@ -23,9 +24,13 @@ use crate::terminal::{self, LEAVE, Sizes, Terminal};
 /// When it is first asked whether the machine still runs, and how often then.
 const LOOKS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(15));
 
+/// How long the machine is silent after the end of input that is no terminal's until it counts as
+/// having answered, and the longest that it is listened to then.
+const ANSWER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
 /// How a connection came to its end.
 enum Ended {
-    /// The person has left, or the script is through.
+    /// The person has left, or the script or what was to be typed is through.
     Left,
     /// By the other side, for this reason if it gave one.
     Lost(Option<Error>),
@@ -37,6 +42,8 @@ struct Session<'s> {
     terminal: Option<Terminal>,
     /// What is typed; none where a script does that, or once there is no more.
     keys: Option<mpsc::Receiver<Bytes>>,
+    /// Since the end of input that is no terminal's: when to leave.
+    leaving: Option<Leaving>,
     cast: Option<Cast>,
     /// What the script types next.
     typed: Vec<u8>,
@@ -49,7 +56,8 @@ struct Session<'s> {
     cx: &'s Context,
 }
 
-/// Sits down at the serial line of a machine.
+/// Sits down at the serial line of a machine. Input that is no terminal's is typed, and after its
+/// end what the machine still says is shown.
 ///
 /// # Errors
 /// The provider's; `Unavailable` where the machine ended before a script did; `Conflict` where
@@ -101,7 +109,19 @@ async fn attend(
     let sizes = terminal.as_ref().map(|_| terminal::sizes()).transpose()?;
     let open = sessions::Session::open("serial", machine, None);
     let heard = Heard::new();
-    let mut session = Session { talk, terminal, keys, cast, typed, heard, sizes, resize, open, cx };
+    let mut session = Session {
+        talk,
+        terminal,
+        keys,
+        leaving: None,
+        cast,
+        typed,
+        heard,
+        sizes,
+        resize,
+        open,
+        cx,
+    };
     session.say("connected; Ctrl-] leaves");
     let outcome = session.whole(machine, line).await;
     let outcome = outcome.map_err(|error| session.waiting(error));
@@ -122,6 +142,7 @@ impl Session<'_> {
             self.state(SessionState::Connected);
             let lost = match self.once(machine, line).await? {
                 Ended::Left => return Ok(()),
+                Ended::Lost(None) if self.leaving.is_some() => return Ok(()),
                 Ended::Lost(why) => why,
             };
             fights.lost()?;
@@ -180,7 +201,7 @@ impl Session<'_> {
     /// One connection, until it or the person ends it.
     async fn once(&mut self, machine: &Machine, line: Line) -> Result<Ended> {
         let (mut reader, writer) = line.split();
-        let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + LOOKS.0, LOOKS.1);
+        let mut looks = tokio::time::interval_at(Instant::now() + LOOKS.0, LOOKS.1);
         let mut sent = writer.send(std::mem::take(&mut self.typed).into()).await;
         loop {
             if self.talk.as_ref().is_some_and(|talk| talk.awaited().is_none()) {
@@ -212,7 +233,10 @@ impl Session<'_> {
                     }
                 }
                 typed = next(&mut self.keys) => match typed {
-                    None => self.keys = None,
+                    None => {
+                        self.keys = None;
+                        self.leaving = self.terminal.is_none().then(Leaving::begin);
+                    }
                     Some(typed) => {
                         let own = self.terminal.as_ref().and_then(|_| {
                             typed.iter().position(|byte| *byte == LEAVE)
@@ -224,6 +248,7 @@ impl Session<'_> {
                         }
                     }
                 },
+                () = answered(self.leaving.as_ref()) => return Ok(Ended::Left),
                 size = changed(&mut self.sizes) => sent = self.resized(size, &writer).await?,
             }
         }
@@ -238,6 +263,9 @@ impl Session<'_> {
             self.typed.extend_from_slice(&talk.hear(bytes));
         }
         self.heard.add(bytes);
+        if let Some(leaving) = &mut self.leaving {
+            leaving.heard();
+        }
         show(bytes)
     }
 
@@ -260,6 +288,32 @@ impl Session<'_> {
             }
             None => tracing::info!("{words}"),
         }
+    }
+}
+
+/// When to leave after the end of input: the machine may still have something to say to it.
+struct Leaving {
+    at: Instant,
+    latest: Instant,
+}
+
+impl Leaving {
+    fn begin() -> Self {
+        let now = Instant::now();
+        Self { at: now + ANSWER.0, latest: now + ANSWER.1 }
+    }
+
+    /// The machine has written something.
+    fn heard(&mut self) {
+        self.at = (Instant::now() + ANSWER.0).min(self.latest);
+    }
+}
+
+/// Waits until it is time to leave; for ever, where there is no end of input.
+async fn answered(leaving: Option<&Leaving>) {
+    match leaving {
+        Some(leaving) => tokio::time::sleep_until(leaving.at).await,
+        None => std::future::pending().await,
     }
 }
 

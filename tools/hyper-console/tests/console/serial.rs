@@ -1,6 +1,6 @@
 //! The serial line, and what all verbs have in common.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
 
 use serde_json::Value;
@@ -81,6 +81,19 @@ fn a_person_sits_down_and_leaves() {
     let output = lab.command(&python, &args).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
     assert!(!text(&output.stdout).contains("not sent"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn input_that_is_no_terminal_is_typed_to_its_end() {
+    let lab = Lab::new();
+    let mut child =
+        lab.start(&["web01", "--timeout", "30s"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"\r").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text(&output.stdout).contains("login: "), "{output:?}");
+    let (status, words) = lab.status(&["web01", "--timeout", "30s"]);
+    assert_eq!(status, Some(0), "nothing to type: {words}");
 }
 
 #[test]
