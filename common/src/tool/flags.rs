@@ -117,7 +117,15 @@ impl ContextFlags {
         }
         let mut selected = self.select(config)?;
         match selected.pop() {
-            Some(context) if selected.is_empty() => Ok((context, reference.to_owned())),
+            Some(context) if selected.is_empty() => {
+                // Nothing in a cluster is called so: it is all of a context that is meant.
+                if context.kube.is_some()
+                    && let Some(name) = reference.strip_suffix(':')
+                {
+                    config.context(name)?;
+                }
+                Ok((context, reference.to_owned()))
+            }
             _ => Err(Error::usage("this could be in several contexts")
                 .with_subject(reference)
                 .with_hint(format!("name one: CONTEXT:{reference}"))),

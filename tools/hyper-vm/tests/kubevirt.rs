@@ -180,6 +180,9 @@ fn what_is_not_there_is_told_by_its_kind() {
     assert_eq!(nowhere.status.code(), Some(5));
     assert!(text(&nowhere.stderr).contains("there is no namespace \"no-such-place\""));
     assert_eq!(status(&["list", "-n", &namespace]), 0, "an empty one is there");
+    let nowhere = run(cluster, &["list", "-n", &namespace, "nope:"]);
+    assert_eq!(nowhere.status.code(), Some(5));
+    assert!(text(&nowhere.stderr).contains("there is no context \"nope\""), "{nowhere:?}");
     let nothing = run(cluster, &["resize", "-n", &namespace, "nobody"]);
     assert_eq!(nothing.status.code(), Some(2));
     assert!(text(&nothing.stderr).contains("--cpus <N>|--memory <SIZE>"));
