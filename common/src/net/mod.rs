@@ -4,6 +4,7 @@
 //! In: TLS, one HTTP client for all providers, errors that name the server and never a secret.
 //! Not in: the protocols spoken over it, which are the providers' own.
 
+mod contact;
 mod flow;
 mod http;
 mod line;
@@ -16,6 +17,7 @@ mod websocket;
 
 pub use reqwest::Url;
 
+pub use self::contact::{Contact, Contacted, REMARK};
 pub use self::http::{Http, Request, Response};
 pub use self::line::{Line, LineReader, LineWriter, accepts, nonce};
 pub use self::retry::{retry, varied};

@@ -21,6 +21,7 @@ use super::{Tool, complete, signals, surroundings};
 use crate::cancel::{Cancel, Reason};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::REMARK;
 use crate::output::{OutputFormat, Printer, Target};
 use crate::progress::ProgressMode;
 
@@ -151,8 +152,10 @@ fn log(verbose: u8, remarks: &Remarks) {
 }
 
 fn warnings(remarks: Remarks) {
-    let own =
-        filter_fn(|of| *of.level() == tracing::Level::WARN && of.target().starts_with("hyper_"));
+    let own = filter_fn(|of| match of.target() {
+        REMARK => true,
+        target => *of.level() == tracing::Level::WARN && target.starts_with("hyper_"),
+    });
     let _ = tracing_subscriber::registry().with(Warnings(remarks).with_filter(own)).try_init();
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::{Layer, layer};
 
+use crate::net::REMARK;
 use crate::output::printable;
 use crate::progress::Reporter;
 
@@ -78,7 +79,7 @@ impl Write for Log {
     }
 }
 
-/// Warns of what the log calls a warning.
+/// Warns of what the log calls a warning, and tells what it calls a remark.
 #[derive(Debug)]
 pub(super) struct Warnings(pub Remarks);
 
@@ -86,7 +87,10 @@ impl<S: tracing::Subscriber> Layer<S> for Warnings {
     fn on_event(&self, event: &tracing::Event<'_>, _: layer::Context<'_, S>) {
         let mut text = Message(String::new());
         event.record(&mut text);
-        self.0.warn(&text.0);
+        match event.metadata().target() {
+            REMARK => self.0.say(&text.0),
+            _ => self.0.warn(&text.0),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use hyper_common::cancel::Cancel;
-use hyper_common::error::{Error, ErrorKind, Result};
+use hyper_common::error::{Error, ErrorKind, Result, one_line};
 use hyper_common::net::Line;
 use hyper_common::provider::LogFrom;
 use jiff::Timestamp;
@@ -58,12 +58,18 @@ impl Fights {
 /// A way to connect.
 pub type Way = for<'m> fn(&'m Machine) -> BoxFuture<'m, Result<Line>>;
 
-/// Connects again, once that works; `None` where the machine does not run any more.
+/// Connects again, once that works; `None` where the machine does not run any more. A person is
+/// told that this lasts: `say` takes the words.
 ///
 /// # Errors
 /// The provider's, but for those that pass; those of being asked to stop.
-pub async fn again(machine: &Machine, way: Way, cancel: &Cancel) -> Result<Option<Line>> {
-    let (console, mut wait) = (machine.console()?, WAITS.0);
+pub async fn again(
+    machine: &Machine,
+    way: Way,
+    cancel: &Cancel,
+    say: impl Fn(&str),
+) -> Result<Option<Line>> {
+    let (console, mut wait, mut told) = (machine.console()?, WAITS.0, false);
     loop {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -79,7 +85,12 @@ pub async fn again(machine: &Machine, way: Way, cancel: &Cancel) -> Result<Optio
         match cancel.unless_cancelled(line).await {
             Ok(line) => return Ok(line),
             // The API server may be away as well, and comes back.
-            Err(error) if error.kind() == ErrorKind::Unavailable => {}
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                if !std::mem::replace(&mut told, true) {
+                    let why = one_line(&error);
+                    say(&format!("the connection is lost ({why}); trying again"));
+                }
+            }
             // It stopped between both questions.
             Err(error) if error.kind() == ErrorKind::Conflict => {}
             Err(error) => return Err(error),

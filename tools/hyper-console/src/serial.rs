@@ -1,5 +1,6 @@
 //! A session on a serial line: by a person at a terminal, or by a script.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -148,12 +149,21 @@ impl Session<'_> {
             fights.lost()?;
             self.state(SessionState::Reconnecting);
             let why = lost.as_ref().map(one_line);
-            line = match reach::again(machine, reach::serial, &self.cx.cancel).await? {
+            let told = Cell::new(false);
+            let say = |words: &str| {
+                told.set(true);
+                self.tell(words);
+            };
+            let again = reach::again(machine, reach::serial, &self.cx.cancel, say);
+            line = match again.await? {
                 Some(line) => line,
                 None => return self.over(),
             };
             let why = why.unwrap_or_else(|| "the connection was ended".to_owned());
-            self.say(&format!("{why}; connected again"));
+            match told.get() {
+                true => self.tell("the connection is back"),
+                false => self.say(&format!("{why}; connected again")),
+            }
             let missed = self.heard.missed(machine, &self.cx.cancel).await?;
             self.hear(missed.as_bytes())?;
         }
@@ -278,6 +288,14 @@ impl Session<'_> {
         match self.resize {
             true => Ok(writer.send(terminal::stty(size).into()).await),
             false => Ok(Ok(())),
+        }
+    }
+
+    /// Tells what a script's reader wants to know as well.
+    fn tell(&self, words: &str) {
+        match &self.terminal {
+            Some(_) => self.say(words),
+            None => self.cx.remarks.say(words),
         }
     }
 

@@ -196,7 +196,9 @@ impl Shared {
             fights.lost()?;
             self.open.note(|row| row.state = SessionState::Reconnecting);
             tracing::info!("{}", one_line(&why));
-            let Some(line) = reach::again(&self.machine, self.way(), &self.cancel).await? else {
+            let say = |words: &str| self.remarks.say(words);
+            let again = reach::again(&self.machine, self.way(), &self.cancel, say);
+            let Some(line) = again.await? else {
                 return Ok(());
             };
             rfb = Rfb::open(line).await?;

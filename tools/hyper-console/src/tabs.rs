@@ -194,7 +194,9 @@ impl Tabs {
             let why = why.as_ref().map_or("the connection was ended".to_owned(), one_line);
             self.tell("reconnecting", &why);
             self.open.note(|row| row.state = SessionState::Reconnecting);
-            line = match reach::again(&self.machine, reach::serial, &self.cancel).await? {
+            // The page shows that it is tried again.
+            let again = reach::again(&self.machine, reach::serial, &self.cancel, |_| ());
+            line = match again.await? {
                 Some(line) => line,
                 None => return Ok(()),
             };

@@ -347,12 +347,15 @@ fn a_server_that_begins_anew_is_told_and_gone_on_with() {
     });
     let Lab { server, user } = lab;
     drop(server);
+    follow.until_people_hear(": the connection is lost (");
     let again = Vcsim::start(&["-tls=false", "-l", &place]);
     let mut poster = Poster::new(&again.place);
     let gap = follow.next();
     assert_eq!(gap["gap"]["reason"], "renumbered", "{gap}");
     follow.still(|| poster.say("again"));
     assert_eq!(follow.next_by("/metadata/message"), "again");
+    let told = follow.until_people_hear(": the connection is back");
+    assert_eq!(told.matches("the connection is").count(), 2, "once each: {told}");
     drop(follow);
     drop(user);
 }

@@ -1,11 +1,12 @@
 //! Following what is used: each value once, as it comes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use futures::future::join_all;
-use hyper_common::error::{Error, ErrorKind, Result, one_line};
+use hyper_common::error::{Error, ErrorKind, Result};
+use hyper_common::net::Contact;
 use hyper_common::output::OutputFormat;
 use hyper_common::provider::{EntityKind, Window};
 use hyper_common::tool::Context;
@@ -15,13 +16,13 @@ use crate::live::Live;
 use crate::record::UsageRow;
 use crate::request::Place;
 use crate::run::Source;
-use crate::usage::{find, measure};
+use crate::usage::{Found, find, measure};
 
 /// The latest values that are asked for at most after a pause.
 const MOST: u64 = 180;
 
 /// Follows until somebody asks to stop. What is to be followed is looked up once; a server that
-/// cannot be reached for a while is a warning.
+/// cannot be reached for a while is told once.
 ///
 /// # Errors
 /// What cannot be looked up or will never be told; `Interrupted` or `TimedOut`.
@@ -41,8 +42,8 @@ pub async fn run(
     let table = matches!(cx.printer.format(), OutputFormat::Table | OutputFormat::Wide);
     let mut live = (table && std::io::stdout().is_terminal()).then(Live::default);
     let mut seen = Seen::default();
-    // Contexts that do not answer now, each of which was told.
-    let mut silent = HashSet::new();
+    let line = |it: &Found<'_>| Contact::new(&it.source.context).line();
+    let mut contacts: Vec<_> = found.iter().map(line).collect();
     loop {
         let mut wait = every.unwrap_or(Duration::MAX);
         let work = found.iter().map(|found| async {
@@ -54,7 +55,7 @@ pub async fn run(
         for (at, measured) in join_all(work).await.into_iter().enumerate() {
             match measured {
                 Ok((pace, rows)) => {
-                    silent.remove(&at);
+                    contacts[at].works();
                     wait = every.unwrap_or(wait.min(pace));
                     let mut new = rows.into_iter().filter(|row| seen.is_new(row));
                     match &mut live {
@@ -64,9 +65,7 @@ pub async fn run(
                 }
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
                     wait = every.unwrap_or(wait.min(Duration::from_secs(10)));
-                    if silent.insert(at) {
-                        cx.remarks.warn(&one_line(&error));
-                    }
+                    contacts[at].lost(&error);
                 }
                 Err(error) => return Err(error),
             }

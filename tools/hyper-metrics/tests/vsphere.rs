@@ -352,17 +352,18 @@ fn flag_follow_and_flag_every_tell_each_sample_once() {
     let lab = Lab::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-metrics"));
     // Where nothing comes it ends by itself.
-    command.args(["vm", "DC0_H0_VM0", "--follow", "--every", "1s", "--timeout", "10s"]);
+    command.args(["vm", "DC0_H0_VM0", "--follow", "--every", "1s", "--timeout", "20s"]);
     command.args(["-o", "ndjson"]);
     command.env_clear().env("HOME", lab.home.path());
     command.envs(lab.server.variables());
     command.envs(std::env::var_os("HYPER_NEUTRALISE").map(|flag| ("HYPER_NEUTRALISE", flag)));
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut child = Following(child);
-    let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = Following(command.spawn().unwrap());
+    let mut errors = BufReader::new(child.0.stderr.take().unwrap()).lines();
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
     let mut last = 0;
     let mut count = 0;
-    for line in lines.take(3) {
+    for line in lines.by_ref().take(3) {
         let row: Value = serde_json::from_str(&line.unwrap()).unwrap();
         let time = seconds(&row["timestamp"]);
         assert!(time > last, "{row}");
@@ -372,6 +373,10 @@ fn flag_follow_and_flag_every_tell_each_sample_once() {
     let refused = lab.run(&["vm", "--follow", "-o", "prometheus"]);
     assert_eq!(refused.status, 2, "{refused:?}");
     assert_eq!(lab.run(&["vm", "--every", "1s"]).status, 2);
+    // Without its server it does not fall silent.
+    drop(lab.server);
+    let told = errors.next().unwrap().unwrap();
+    assert!(told.contains(": the connection is lost ("), "{told}");
 }
 
 #[test]

@@ -153,14 +153,29 @@ fn a_server_that_was_killed_and_has_forgotten_is_listed_again() {
         cluster.apply("default", &machine(name, "Halted"));
         cluster.machine_is("default", name, "Stopped");
     }
-    let mut watch = watch(config, &["-c", "hyper-sim", "-n", "default"]);
+    let folder = tempfile::tempdir().unwrap();
+    let start = |name: &str, flags: &[&str]| {
+        let args = [&["-c", "hyper-sim", "-n", "default"], flags].concat();
+        let mut command = command(Path::new(env!("CARGO_BIN_EXE_hyper-watch")), config, &args);
+        command.stderr(std::fs::File::create(folder.path().join(name)).unwrap());
+        Watching::start(command)
+    };
+    let mut watch = start("heard", &[]);
+    let mut quiet = start("quiet", &["-q"]);
     let mut replay = Replay::default();
     step(&cluster, "default", "kept", "1");
     until(&mut replay, &mut watch, "kept", "1");
+    let mut silent = Replay::default();
+    until(&mut silent, &mut quiet, "kept", "1");
     // Killed while nothing happens: the watch goes on where it was.
     cluster.kill("kube-apiserver");
     step(&cluster, "default", "kept", "2");
     assert_eq!(until(&mut replay, &mut watch, "kept", "2"), ["2"]);
+    let heard = folder.path().join("heard");
+    wait_for("the connection to be back", || Watching::tells(&heard, true));
+    until(&mut silent, &mut quiet, "kept", "2");
+    let unheard = std::fs::read_to_string(folder.path().join("quiet")).unwrap();
+    assert!(!unheard.contains("the connection"), "{unheard}");
     let before = replay.relists;
     // Killed while nobody listens, with all that happened meanwhile forgotten (410).
     watch.signal("STOP");

@@ -8,6 +8,7 @@ mod watching;
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vcsim::{Done, Vcsim, run};
@@ -30,13 +31,15 @@ impl Lab {
     }
 
     fn watch(&self, args: &[&str]) -> Watching {
+        Watching::start(self.command(args))
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-watch"));
         let variables = self.vcsim.variables();
         command.args(args).env_clear().env("HOME", self.home.path()).envs(variables);
-        Watching::start({
-            command.stdin(Stdio::null());
-            command
-        })
+        command.stdin(Stdio::null());
+        command
     }
 
     fn run(&self, args: &[&str]) -> Done {
@@ -196,6 +199,15 @@ fn replay_until(replay: &mut Replay, watch: &mut Watching, name: &str, status: &
     }
 }
 
+/// Waits until it is so, for half a minute at most.
+fn wait(so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !so() {
+        assert!(Instant::now() < end, "it did not come");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// A port that was free just now.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -205,7 +217,10 @@ fn free_port() -> u16 {
 fn a_server_that_restarts_is_waited_for_and_only_what_differs_is_told() {
     let place = format!("127.0.0.1:{}", free_port());
     let mut lab = Lab::start(&["-l", &place]);
-    let mut watch = lab.watch(&[]);
+    let errors = lab.home.path().join("errors");
+    let mut command = lab.command(&[]);
+    command.stderr(std::fs::File::create(&errors).unwrap());
+    let mut watch = Watching::start(command);
     let mut replay = Replay::default();
     for name in ALL {
         replay_until(&mut replay, &mut watch, name, "running");
@@ -213,6 +228,7 @@ fn a_server_that_restarts_is_waited_for_and_only_what_differs_is_told() {
     assert_eq!(replay.relists, 0);
     // It comes back with fewer machines, and has forgotten logins and what it told.
     drop(lab.vcsim);
+    wait(|| Watching::tells(&errors, false));
     lab.vcsim = Vcsim::start(&["-l", &place, "-vm", "1"]);
     lab.govc(&["vm.power", "-off", "DC0_H0_VM0"]);
     replay_until(&mut replay, &mut watch, "DC0_H0_VM0", "stopped");
@@ -220,4 +236,5 @@ fn a_server_that_restarts_is_waited_for_and_only_what_differs_is_told() {
     replay_until(&mut replay, &mut watch, "DC0_H0_VM0", "running");
     assert_eq!(replay.names(), ["DC0_C0_RP0_VM0", "DC0_H0_VM0"]);
     assert!(replay.relists > 0, "the list that was made again is told");
+    wait(|| Watching::tells(&errors, true));
 }

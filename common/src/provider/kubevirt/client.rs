@@ -23,7 +23,7 @@ use super::discovery::{Groups, Resource};
 use super::error;
 use crate::config::ContextConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::retry;
+use crate::net::{Contact, retry};
 
 /// Objects of one page of a list.
 const PAGE: usize = 500;
@@ -49,6 +49,7 @@ struct Inner {
     connected: OnceCell<(kube::Client, String)>,
     renewed: AsyncMutex<Renewed>,
     groups: OnceCell<Groups>,
+    contact: Contact,
 }
 
 /// What became of credentials that the server does not take any more.
@@ -109,7 +110,13 @@ impl Client {
             connected: OnceCell::new(),
             renewed: AsyncMutex::default(),
             groups: OnceCell::new(),
+            contact: Contact::new(&context.name),
         }))
+    }
+
+    /// What is told of the connections to it.
+    pub(super) fn contact(&self) -> &Contact {
+        &self.0.contact
     }
 
     async fn connected(&self) -> Result<&(kube::Client, String)> {

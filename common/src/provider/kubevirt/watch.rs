@@ -18,6 +18,7 @@ use super::client::{Client, Page, Place, request};
 use super::discovery::Resource;
 use super::error::of_answer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::{Contact, Contacted};
 
 /// How long the server is asked to keep a watch open, in seconds.
 const OPEN: u64 = 290;
@@ -135,7 +136,7 @@ where
     T: DeserializeOwned + Send + 'static,
 {
     try_stream! {
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(client.contact());
         let mut listed = false;
         loop {
             // The list: its first page says from where the watch goes on.
@@ -158,7 +159,7 @@ where
                         continue;
                     }
                 };
-                patience = Patience::default();
+                patience.rest();
                 if !begun {
                     begun = true;
                     version = page.metadata.resource_version;
@@ -185,6 +186,7 @@ where
                     }
                 };
                 listed = true;
+                patience.contact.works();
                 let end = loop {
                     let line = match lines.next().await {
                         Ok(Some(line)) => line,
@@ -193,10 +195,10 @@ where
                     };
                     match read(line, &mut version)? {
                         Read::Step(step) => {
-                            patience = Patience::default();
+                            patience.rest();
                             yield step;
                         }
-                        Read::Nothing => patience = Patience::default(),
+                        Read::Nothing => patience.rest(),
                         Read::End(end) => break end,
                     }
                 };
@@ -250,18 +252,28 @@ fn is_forgotten(error: &Error) -> bool {
 }
 
 /// How failures are borne: those that may pass are waited out.
-#[derive(Default)]
 struct Patience {
     failures: u32,
     refusals: u32,
     absences: u32,
+    contact: Contacted,
 }
 
 impl Patience {
+    fn new(contact: &Contact) -> Self {
+        Self { failures: 0, refusals: 0, absences: 0, contact: contact.line() }
+    }
+
+    /// The server has answered as it should.
+    fn rest(&mut self) {
+        (self.failures, self.refusals, self.absences) = (0, 0, 0);
+        self.contact.works();
+    }
+
     /// Waits before another try.
     async fn bear(&mut self, error: Error, listed: bool, kind: Resource) -> Result<()> {
         match error.kind() {
-            ErrorKind::Unavailable if listed => {}
+            ErrorKind::Unavailable if listed => self.contact.failed(&error),
             ErrorKind::Auth if listed && self.refusals < REFUSALS => self.refusals += 1,
             ErrorKind::NotFound if listed => self.miss(&error, kind)?,
             _ => return Err(error),

@@ -13,7 +13,7 @@ use super::session::Shelf;
 use super::soap::{self, Body, MoRef, Reply, Value};
 use crate::config::{Login, LoginKind, Secret};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Http, Request, Response, Thumbprint, Url, retry};
+use crate::net::{Contact, Http, Request, Response, Thumbprint, Url, retry};
 
 /// The version of the API that calls are made in: newer servers speak it, older ones answer in
 /// their own.
@@ -41,6 +41,7 @@ struct Inner {
     endpoint: Endpoint,
     http: Http,
     content: OnceCell<Arc<ServiceContent>>,
+    contact: Contact,
     cookie: Mutex<Option<Secret>>,
     /// Held while logging in; holds the error of a login that was refused.
     gate: AsyncMutex<Option<Refusal>>,
@@ -121,6 +122,7 @@ impl Client {
     pub fn new(endpoint: Endpoint) -> Result<Self> {
         let http = Http::new(endpoint.trust()?);
         Ok(Self(Arc::new(Inner {
+            contact: Contact::new(&endpoint.context),
             endpoint,
             http,
             content: OnceCell::new(),
@@ -132,6 +134,11 @@ impl Client {
     /// What the context says.
     pub fn endpoint(&self) -> &Endpoint {
         &self.0.endpoint
+    }
+
+    /// What is told of the connections to it.
+    pub(super) fn contact(&self) -> &Contact {
+        &self.0.contact
     }
 
     /// The connections to it.

@@ -19,6 +19,7 @@ use super::fault::{fault_of, is_logged_out};
 use super::{NAME, Vsphere};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::{Contact, Contacted};
 use crate::provider::facets::events::{EventQuery, Events, Gap, GapReason, Pattern, Told};
 
 /// How often the server is asked for what is new.
@@ -307,7 +308,7 @@ fn follow(client: Client, query: EventQuery, stop: Cancel) -> BoxStream<'static,
         let teller = Teller::new(&client, &query).await?;
         let mut seen = Seen::new(&query);
         let mut place = seen.last;
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(client.contact());
         let mut begun = false;
         while !stop.is_cancelled() {
             let tail = match Collector::latest(&client, &teller.scope, PAGE).await {
@@ -365,7 +366,7 @@ fn follow(client: Client, query: EventQuery, stop: Cancel) -> BoxStream<'static,
                     }
                 }
                 (begun, behind) = (true, false);
-                patience = Patience::default();
+                patience.rest();
                 tokio::select! {
                     () = tokio::time::sleep(LOOK) => {}
                     () = stop.cancelled() => break Ok(()),
@@ -386,16 +387,26 @@ fn follow(client: Client, query: EventQuery, stop: Cancel) -> BoxStream<'static,
 }
 
 /// How failures are borne: those that may pass are waited out.
-#[derive(Default)]
 struct Patience {
     failures: u32,
     refusals: u32,
+    contact: Contacted,
 }
 
 impl Patience {
+    fn new(contact: &Contact) -> Self {
+        Self { failures: 0, refusals: 0, contact: contact.line() }
+    }
+
+    /// The server has answered as it should.
+    fn rest(&mut self) {
+        (self.failures, self.refusals) = (0, 0);
+        self.contact.works();
+    }
+
     async fn bear(&mut self, error: Error, begun: bool, stop: &Cancel) -> Result<()> {
         match error.kind() {
-            ErrorKind::Unavailable if begun => {}
+            ErrorKind::Unavailable if begun => self.contact.failed(&error),
             _ if (is_lost(&error) || error.kind() == ErrorKind::Auth)
                 && self.refusals < REFUSALS =>
             {

@@ -23,6 +23,7 @@ use super::stream::{Rest, TakePart, Wanted};
 use super::{NAME, Vsphere};
 use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::{Contact, Contacted};
 use crate::provider::facets::feed::{Change, Feed};
 use crate::vm::{ObjectKind, VmFilter, VmId, VmObject};
 
@@ -166,7 +167,7 @@ impl Watch {
     async fn follow(&self, filter: VmFilter) -> Result<()> {
         filter.without_labels(NAME)?;
         let place = self.place(&filter).await?;
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(self.client.contact());
         let mut turns = self.client.turns();
         let mut begun = false;
         loop {
@@ -341,7 +342,7 @@ impl Waiting<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            *patience = Patience::default();
+            patience.rest();
             // Nothing has happened for as long as the server was to wait.
             let Some(set) = answer.child("returnval") else { continue };
             if let Some(version) = set.str("version") {
@@ -420,18 +421,29 @@ fn next(error: &Error) -> Next {
 }
 
 /// How failures are borne: those that may pass are waited out.
-#[derive(Default)]
 struct Patience {
     failures: u32,
+    contact: Contacted,
 }
 
 impl Patience {
+    fn new(contact: &Contact) -> Self {
+        Self { failures: 0, contact: contact.line() }
+    }
+
+    /// The server has answered as it should.
+    fn rest(&mut self) {
+        self.failures = 0;
+        self.contact.works();
+    }
+
     /// Waits before another try; `begun` is whether there was anything to lose.
     async fn bear(&mut self, error: Error, begun: bool) -> Result<()> {
         if !begun || !matches!(next(&error), Next::Again) {
             return Err(error);
         }
         tracing::info!("{error}; taking the watch up again");
+        self.contact.failed(&error);
         self.pause(error.retry_after()).await;
         Ok(())
     }

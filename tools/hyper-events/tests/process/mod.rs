@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -80,7 +81,15 @@ impl User {
     pub fn follow(&self, args: &[&str]) -> Following {
         let mut all = args.to_vec();
         all.extend(["-o", "ndjson"]);
-        let mut child = self.command(&all).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut child = self.command(&all).stderr(Stdio::piped()).spawn().unwrap();
+        let errors = Arc::new(Mutex::new(String::new()));
+        let (told, into) = (BufReader::new(child.stderr.take().unwrap()).lines(), errors.clone());
+        std::thread::spawn(move || {
+            for line in told.map_while(Result::ok) {
+                eprintln!("{line}");
+                into.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (send, lines_of) = channel();
         std::thread::spawn(move || {
@@ -90,7 +99,7 @@ impl User {
                 }
             }
         });
-        Following { child, lines: lines_of }
+        Following { child, lines: lines_of, errors }
     }
 }
 
@@ -106,9 +115,22 @@ fn reader(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<S
 pub struct Following {
     child: Child,
     lines: Receiver<Value>,
+    errors: Arc<Mutex<String>>,
 }
 
 impl Following {
+    /// Waits until people are told this, and gives all that they were told.
+    pub fn until_people_hear(&self, words: &str) -> String {
+        for _ in 0..600 {
+            let told = self.errors.lock().unwrap().clone();
+            if told.contains(words) {
+                return told;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("nobody was told {words:?}");
+    }
+
     /// The next event.
     pub fn next(&mut self) -> Value {
         self.lines.recv_timeout(PATIENCE).expect("one more event")

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -38,6 +39,19 @@ impl Watching {
             }
         });
         Self { child, lines }
+    }
+
+    /// Whether a file for what is told to people has lines that say, in this order, that a
+    /// connection was lost and came back, and no others of this kind.
+    pub fn tells(errors: &Path, back: bool) -> bool {
+        let words = std::fs::read_to_string(errors).unwrap();
+        let mut lines = words.lines().filter(|line| line.contains("the connection is "));
+        let lost = lines.next().is_some_and(|line| {
+            line.contains(": the connection is lost (") && line.ends_with("); trying again")
+        });
+        let then = lines.next().is_some_and(|line| line.ends_with(": the connection is back"));
+        assert_eq!(lines.next(), None, "{words}");
+        lost && then == back
     }
 
     /// The next record, whatever it is.
