@@ -11,6 +11,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// configuration gives it a path.
 pub const LOCAL: &str = "local";
 
+/// The most names of contexts in a hint.
+const MOST_NAMES: usize = 3;
+
 /// A context with all that is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContextConfig {
@@ -68,6 +71,13 @@ impl Config {
         }
         // A kubeconfig that cannot be read may hold it.
         self.kube.check()?;
+        if name == KUBE && self.kube.is_missing() {
+            let files: Vec<_> = self.kube.files().iter().map(|it| it.display()).collect();
+            let files = files.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            return Err(Error::new(ErrorKind::Config, "there is no kubeconfig")
+                .with_subject(if files.is_empty() { "KUBECONFIG".to_owned() } else { files })
+                .with_hint("name one with --kubeconfig or KUBECONFIG, or a context with -c"));
+        }
         if name == KUBE {
             return Err(Error::new(ErrorKind::Config, "the kubeconfig has no current context")
                 .with_hint("name one with --context, or a kubeconfig with --kubeconfig"));
@@ -127,6 +137,25 @@ impl Config {
                 file::located(&self.path, mistake)
             }
             _ => error,
+        })
+    }
+
+    /// How another context is chosen, where there are some and `local` is the current one only
+    /// because nobody has chosen any.
+    pub fn hint_where_none_is_chosen(&self) -> Option<String> {
+        let chosen = self.document.current_context.is_some() || self.govc.is_some();
+        if chosen || self.scope.means_cluster() {
+            return None;
+        }
+        let others = self.contexts().into_iter().map(|it| it.name);
+        let others: Vec<_> = others.filter(|name| name != LOCAL).collect();
+        let some = others.get(..MOST_NAMES.min(others.len()))?.join(", ");
+        let more = if others.len() > MOST_NAMES { ", …" } else { "" };
+        (!others.is_empty()).then(|| {
+            format!(
+                "the current context is {LOCAL}; -c NAME or `hyper context use NAME` chooses \
+                 another: {some}{more}"
+            )
         })
     }
 

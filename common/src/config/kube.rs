@@ -78,6 +78,8 @@ pub struct Kubeconfig {
 struct Content {
     contexts: Vec<KubeContext>,
     current: Option<String>,
+    /// Whether there is no file at all.
+    missing: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -155,6 +157,11 @@ impl Kubeconfig {
         })
     }
 
+    /// Whether there is none.
+    pub(super) fn is_missing(&self) -> bool {
+        self.content().is_ok_and(|content| content.missing)
+    }
+
     fn content(&self) -> std::result::Result<&Content, &(PathBuf, String)> {
         self.read.get_or_init(|| self.load()).as_ref()
     }
@@ -187,6 +194,7 @@ impl Kubeconfig {
             let current = file.current_context.filter(|name| !name.is_empty());
             content.current = content.current.take().or(current);
         }
+        content.missing = !found && !self.in_pod;
         if !found && self.in_pod {
             let name = IN_CLUSTER.to_owned();
             content.current = Some(name.clone());

@@ -147,6 +147,18 @@ fn context_of<T: Tool>(matches: &ArgMatches, config: &Config) -> Option<String> 
     (meant.len() == 1).then(|| meant.pop()).flatten()
 }
 
+/// Whether something of the arguments is about the current context, of a tool that takes others.
+pub fn names_no_context<T: Tool>(matches: &ArgMatches, config: &Config) -> bool {
+    let leaf = leaf(matches);
+    let all = leaf.try_get_one::<bool>("all_contexts").ok().flatten() == Some(&true);
+    if all || !matches!(leaf.try_get_many::<String>("context"), Ok(None)) {
+        return false;
+    }
+    let Ok(args) = T::Args::from_arg_matches(matches) else { return false };
+    let references = T::references(&args);
+    references.is_empty() || references.iter().any(|it| config.split_reference(it).0.is_none())
+}
+
 /// The matches of the verb, or of the tool where it has none.
 pub fn leaf(matches: &ArgMatches) -> &ArgMatches {
     let mut leaf = matches;

@@ -13,7 +13,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::arguments::{Parsed, leaf, mistake, parse};
+use super::arguments::{Parsed, leaf, mistake, names_no_context, parse};
 use super::context::Context;
 use super::remarks::{Remarks, Warnings};
 use super::report::{ErrorForm, report};
@@ -101,7 +101,8 @@ fn run<T: Tool>(matches: &ArgMatches, config: Config, shared: Shared) -> Result<
     log(shared.verbose, &remarks);
     tracing::info!("configuration: {}", config.path().display());
     let config = config.with_surroundings(surroundings::surroundings());
-    let request = T::request(args, &config)?;
+    let hinted = |error: Error, config: &Config| with_hint::<T>(error, matches, config);
+    let request = T::request(args, &config).map_err(|error| hinted(error, &config))?;
     let mut context = Context {
         config,
         printer: Printer::new(shared.output, Target::Stdout),
@@ -129,7 +130,19 @@ fn run<T: Tool>(matches: &ArgMatches, config: Config, shared: Shared) -> Result<
     });
     // A thread that still waits for a dead disk must not hold up the end.
     runtime.shutdown_background();
-    result
+    result.map_err(|error| hinted(error, &context.config))
+}
+
+/// An error of looking at the wrong place, with the way to another.
+fn with_hint<T: Tool>(error: Error, matches: &ArgMatches, config: &Config) -> Error {
+    let wrong_place = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported);
+    if !wrong_place || !names_no_context::<T>(matches, config) {
+        return error;
+    }
+    match config.hint_where_none_is_chosen() {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
 }
 
 /// The log of what happens inside, for `-v`; without it only hyper's own warnings are heard, as the

@@ -69,6 +69,47 @@ fn stdout(output: &Output) -> String {
 }
 
 #[test]
+fn where_nobody_chose_a_context_the_others_are_named() {
+    let user = User::new();
+    let hint = "hint: the current context is local; -c NAME or `hyper context use NAME` chooses";
+    let kube = user.home.path().join(".kube/config");
+    let missing = user.run(&["list", "-A"]);
+    assert_eq!(status(&missing), 3);
+    let words = stderr(&missing);
+    let told = format!("hyper-vm: {}: there is no kubeconfig\n", kube.display());
+    assert!(words.starts_with(&told), "{words}");
+    let without = user.run(&["get", "web02"]);
+    assert!(!stderr(&without).contains("the current context"), "{}", stderr(&without));
+    std::fs::create_dir_all(kube.parent().unwrap()).unwrap();
+    let contexts = ["a", "b", "c", "d"]
+        .map(|name| format!("{{\"name\": \"{name}\", \"context\": {{}}}}"))
+        .join(", ");
+    let text = format!("{{\"kind\": \"Config\", \"contexts\": [{contexts}]}}");
+    std::fs::write(&kube, text).unwrap();
+    let create = ["create", "web02", "--memory", "1Gi", "--blank", "1Gi"];
+    for (args, expected) in [(&["get", "web02"][..], 5), (&create, 7)] {
+        let output = user.run(args);
+        assert_eq!(status(&output), expected);
+        let words = stderr(&output);
+        assert!(words.contains(&format!("{hint} another: a, b, c, …\n")), "{words}");
+    }
+    for named in [&["get", "local:web02"][..], &["get", "-c", "local", "web02"]] {
+        let output = user.run(named);
+        assert_eq!(status(&output), 5);
+        assert!(!stderr(&output).contains("the current context"), "{}", stderr(&output));
+    }
+    let none = user.run(&["list", "-A"]);
+    assert!(stderr(&none).contains("the kubeconfig has no current context"), "{}", stderr(&none));
+}
+
+#[test]
+fn a_disk_of_no_size_is_not_made() {
+    let output = User::new().run(&["create", "web02", "--memory", "1Gi", "--blank", "0"]);
+    assert_eq!(status(&output), 2);
+    assert!(stderr(&output).contains("a disk of 0 bytes holds nothing"), "{}", stderr(&output));
+}
+
+#[test]
 fn machines_of_a_folder_are_listed() {
     let user = User::new();
     assert_eq!(user.names(&[]), ["plain", "web01", "db01"]);
