@@ -171,7 +171,7 @@ pub struct CreateArgs {
     pub template: Option<String>,
 
     /// Give it a new disk of this size without content
-    #[arg(long, value_name = "SIZE", value_parser = parse_memory, group = "source")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_disk, group = "source")]
     pub blank: Option<u64>,
 
     /// Give it a new disk with the content of this image, which is sent through CDI's upload proxy
@@ -470,6 +470,14 @@ pub struct ChangeArgs {
     // Last: its heading is that of all that follows.
     #[command(flatten)]
     pub choice: ChoiceFlags,
+}
+
+/// The size of a disk.
+fn parse_disk(text: &str) -> Result<u64, String> {
+    match parse_bytes(text)? {
+        0 => Err("a disk of 0 bytes holds nothing".to_owned()),
+        bytes => Ok(bytes),
+    }
 }
 
 /// An amount of memory that a machine can have.

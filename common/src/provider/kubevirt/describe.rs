@@ -125,7 +125,7 @@ fn with_name(mut object: Value, name: &str) -> Value {
 fn size(vm: &NewVm, spec: &Value, part: &mut Value) -> Result<()> {
     if spec.get("instancetype").is_none() && vm.memory_bytes.is_none() {
         return Err(Error::usage("how much memory is the machine to have?")
-            .with_hint("give --memory, --instancetype, or a --template that names one"));
+            .with_hint("give --memory or --instancetype, or take a template that names one"));
     }
     if let Some(cpus) = vm.cpus {
         // Sockets are what clusters add while a guest runs.
