@@ -95,6 +95,7 @@ impl Shared {
         let began = Instant::now();
         let mut plan = MachinePlan::new(&self.request, source)?;
         if self.request.dry_run {
+            self.claim_planned(&plan)?;
             return Ok(Done::Planned(plan.files(&self.request)));
         }
         self.make_folder(&plan.folder)?;
@@ -341,20 +342,45 @@ impl Shared {
         if self.request.to_pipe() {
             return Ok(());
         }
-        let mut names = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         for path in paths {
-            let subject = path.display().to_string();
             let may_be_there = self.request.write.overwrite || plan.resumed;
             if !may_be_there && Place::new(&path)?.exists() {
                 return Err(taken(&path));
             }
-            if !names.insert(path) {
-                return Err(Error::conflict("another machine of this run writes that file")
-                    .with_subject(subject)
-                    .with_hint("export them to folders of their own"));
-            }
+            self.claim(path)?;
         }
         Ok(())
+    }
+
+    /// Takes a name that no other machine of this run may take.
+    fn claim(&self, path: PathBuf) -> Result<()> {
+        let subject = path.display().to_string();
+        let mut names = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.insert(path) {
+            return Ok(());
+        }
+        Err(Error::conflict("another machine of this run writes that file")
+            .with_subject(subject)
+            .with_hint("export them to folders of their own"))
+    }
+
+    /// Takes the names that a plan would need, so that two plans for one file are told before
+    /// anything is read.
+    fn claim_planned(&self, plan: &MachinePlan) -> Result<()> {
+        if self.request.to_pipe() {
+            return Ok(());
+        }
+        let mut paths: Vec<_> = match &plan.package {
+            Some(package) => vec![package.clone()],
+            None => plan.disks.iter().map(|disk| plan.folder.join(&disk.file_name)).collect(),
+        };
+        if plan.package.is_none() {
+            paths.push(machine_path(plan));
+        }
+        if self.request.manifest {
+            paths.push(manifest_path(plan));
+        }
+        paths.into_iter().try_for_each(|path| self.claim(path))
     }
 }
 

@@ -314,7 +314,10 @@ fn flag_instancetype_and_flag_preference_and_flag_cpus_and_flag_memory_of_deploy
     lab.golden();
     let (status, words) = lab.refused(&["deploy", "golden", "a"]);
     assert!(status == 2 && words.contains("how much memory"), "{status} {words}");
-    assert!(words.contains("--memory or --instancetype") && !words.contains("--template"), "{words}");
+    assert!(
+        words.contains("--memory or --instancetype") && !words.contains("--template"),
+        "{words}"
+    );
     let large = lab.shape("large");
     lab.ok(&["deploy", "golden", "a", "--instancetype", &large, "--preference", "guest"]);
     let spec = lab.get("vm", "a")["spec"].clone();

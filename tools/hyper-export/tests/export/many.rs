@@ -79,6 +79,13 @@ fn machines_of_one_name_do_not_overwrite_each_other() {
     let done = user.run(&line).ends(10);
     assert!(done.err.contains("m0-disk0.qcow2"), "{}", done.err);
     holds(&user.at("out/m0-disk0.qcow2"), "qcow2", &all[0]);
+    // A plan tells it as well.
+    for format in ["qcow2", "ova"] {
+        let line = ["lab/m0.raw", "more/m0.raw", "--to", "plan", "-f", format, "--dry-run"];
+        let done = user.run(&[&line[..], &["-o", "ndjson"]].concat()).ends(10);
+        assert!(done.err.contains("another machine of this run"), "{}", done.err);
+        assert!(!user.at("plan").exists());
+    }
     // At the same time, and also where files may be replaced.
     let line = ["lab/m0.raw", "more/m0.raw", "--to", "two", "--overwrite"];
     let done = user.run(&line).ends(10);
