@@ -37,7 +37,7 @@ const PROMETHEUS: (&str, &str) = ("prometheus", "Values for Prometheus");
 const NAMES: [(&str, &str); 8] = [
     ("table", "Columns for people"),
     ("wide", "All columns for people"),
-    ("json", "One JSON document"),
+    ("json", "One JSON document; an object to a line where results come one by one"),
     ("ndjson", "One JSON object to a line"),
     ("yaml", "YAML"),
     ("csv", "Comma-separated values"),

@@ -49,8 +49,12 @@ pub fn command_for<T: Tool>(caller: Caller) -> Command {
         .subcommand_help_heading("Verbs")
         .after_help(examples(T::EXAMPLES, caller))
         .max_term_width(100);
-    match catalogue::summary(T::NAME) {
-        Some(summary) => command.about(summary),
+    let Some(summary) = catalogue::summary(T::NAME) else { return command };
+    // The first paragraph of the arguments' doc comment is for readers of the code.
+    let more = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+    let command = command.about(summary);
+    match more.split_once("\n\n") {
+        Some((_, more)) => command.long_about(format!("{summary}\n\n{more}")),
         None => command,
     }
 }

@@ -120,6 +120,13 @@ const PLATFORM_WORDS: [&str; 14] = [
     "Pending",
 ];
 
+/// `VirtualMachinePowerState` of vSphere, each of which is a neutral status.
+const VSPHERE: [(&str, VmStatus); 3] = [
+    ("poweredOn", VmStatus::Running),
+    ("poweredOff", VmStatus::Stopped),
+    ("suspended", VmStatus::Paused),
+];
+
 /// Phases of other objects, as `hyper watch --kind` follows them.
 const OBJECT_WORDS: [&str; 29] = [
     "Succeeded",
@@ -171,6 +178,10 @@ impl std::str::FromStr for StatusWord {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
+        if let Some((_, status)) = VSPHERE.iter().find(|(word, _)| word.eq_ignore_ascii_case(text))
+        {
+            return Ok((*status).into());
+        }
         let known = VmStatus::ALL.map(VmStatus::name).into_iter().chain(PLATFORM_WORDS);
         let all = known.clone().chain(OBJECT_WORDS);
         if let Some(word) = all.clone().find(|word| word.eq_ignore_ascii_case(text)) {

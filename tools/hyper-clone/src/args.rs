@@ -28,7 +28,7 @@ pub struct CloneArgs {
     #[arg(value_name = "NAME", value_parser = Text::new(), required_unless_present_any = ["name", "bulk"])]
     pub target: Option<String>,
 
-    /// Name clones so; {n} is the number of each, {n:02} with so many digits, {source} the source
+    /// Name clones so: web-{n:02} stands for web-01, web-02, ...; {source} is the source's name
     #[arg(long, value_name = "PATTERN", value_parser = Text::new(), conflicts_with = "target")]
     pub name: Option<String>,
 

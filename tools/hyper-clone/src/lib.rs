@@ -30,15 +30,15 @@ impl Tool for Clone {
         },
         Example {
             what: "Make linked ones of a snapshot, and remove them again if one fails",
-            line: "hyper clone prod:golden --count 3 --name 'ci-{n}' --linked --snapshot clean --rollback",
+            line: "hyper clone prod:golden --count 3 --name 'ci-{n:02}' --linked --snapshot clean --rollback",
         },
         Example {
             what: "Make three whose guests are given names by a specification of the vCenter",
-            line: "hyper clone prod:golden --count 3 --name 'web-{n}' --customize linux --power-on",
+            line: "hyper clone prod:golden --count 3 --name 'web-{n:02}' --customize linux --power-on",
         },
         Example {
             what: "Make eight that go on where a running machine is",
-            line: "hyper clone prod:warm --count 8 --name 'worker-{n}' --instant",
+            line: "hyper clone prod:warm --count 8 --name 'worker-{n:02}' --instant",
         },
         Example {
             what: "Make three whose guests are given names by a specification of the vCenter",

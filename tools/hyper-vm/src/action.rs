@@ -101,7 +101,10 @@ pub async fn perform(
         Action::Unpause => Ok(power(provider)?.unpause(id, cancel).await?.into()),
         Action::Delete { wait, .. } => {
             lifecycle(provider)?.delete(id, *wait, cancel).await?;
-            Ok(Switched::Done.into())
+            // A cluster takes its time.
+            let there = !*wait && provider.get(id).await.is_ok();
+            let note = "it is on its way; --wait waits until it is gone";
+            Ok(if there { Done::noted(Switched::Done, note) } else { Switched::Done.into() })
         }
         Action::Resize(size) => resized(resize(provider)?, id, *size, cancel).await,
         Action::Migrate(to) => moved(migrate(provider)?, id, to, cancel).await,

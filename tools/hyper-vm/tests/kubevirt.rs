@@ -189,6 +189,7 @@ fn what_is_not_there_is_told_by_its_kind() {
     assert_eq!(status(&["list", "-n", &namespace, "-l", "name in"]), 2);
     assert_eq!(status(&["list", "-n", &namespace, "--min-memory", "lots"]), 2);
     assert_eq!(status(&["list", "-n", &namespace, "--status", "runing"]), 2);
+    assert_eq!(status(&["list", &format!("{CONTEXT}:{namespace}/web01")]), 2);
     // A person without a permission.
     let other = cluster.kubeconfig.with_file_name(format!("nobody-{namespace}"));
     let config = std::fs::read_to_string(&cluster.kubeconfig).unwrap();

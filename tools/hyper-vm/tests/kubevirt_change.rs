@@ -107,8 +107,14 @@ fn flag_wait_of_delete() {
     lab.make("web02", "Halted");
     assert_eq!(lab.vm(&["delete", "web01"]).status, 2, "nobody to ask");
     assert_eq!(lab.machine("web01")["status"]["printableStatus"], "Running");
-    let slow = format!("op=controller,object=virtualmachines/{}/web01,delay=2s,max=1", lab.space);
-    lab.cluster.fault(&slow);
+    lab.make("web03", "Always");
+    for name in ["web01", "web03"] {
+        let object = format!("virtualmachines/{}/{name}", lab.space);
+        lab.cluster.fault(&format!("op=controller,object={object},delay=2s,max=1"));
+    }
+    let (status, outcome, note) = lab.outcome(&["delete", "--yes", "web03"]);
+    assert_eq!((status, &*outcome), (0, "done"));
+    assert!(note.contains("--wait waits"), "it is there still: {note:?}");
     let deleted = lab.outcome(&["delete", "--yes", "--wait", "web01"]);
     assert_eq!(deleted, told(0, "done", ""));
     assert_eq!(lab.machine("web01"), Value::Null);

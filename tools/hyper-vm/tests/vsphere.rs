@@ -165,7 +165,7 @@ fn filters_hold_and_places_confine() {
     lab.govc(&["vm.power", "-off", "/DC0/vm/DC0_H0_VM0"]);
     lab.govc(&["vm.change", "-vm", "/DC0/vm/DC0_H0_VM1", "-c", "4", "-m", "4096"]);
     assert_eq!(lab.names(&[]).len(), 8);
-    assert_eq!(lab.names(&["--status", "stopped"]), ["DC0_H0_VM0"]);
+    assert_eq!(lab.names(&["--status", "poweredOff"]), ["DC0_H0_VM0"]);
     assert_eq!(lab.names(&["--min-cpus", "4", "--min-memory", "4Gi"]), ["DC0_H0_VM1"]);
     assert_eq!(lab.names(&["--match", "DC1_*_vm0"]), ["DC1_C0_RP0_VM0", "DC1_H0_VM0"]);
     assert_eq!(lab.names(&["--match", "node=DC0_H0"]), ["DC0_H0_VM0", "DC0_H0_VM1"]);

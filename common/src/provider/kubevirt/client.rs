@@ -20,7 +20,7 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::config::Endpoint;
 use super::discovery::{Groups, Resource};
-use super::error;
+use super::{error, wire};
 use crate::config::ContextConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Contact, retry};
@@ -217,7 +217,7 @@ impl Client {
             let response = self.succeed(request(&method, path, body)?).await?;
             let bytes = self.read(response).await?;
             let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
-            serde_json::from_slice(text).map_err(|failure| {
+            wire::read(text).map_err(|failure| {
                 Error::new(ErrorKind::Protocol, "the API server's answer is not as it should be")
                     .with_subject(path.split('?').next().unwrap_or_default().to_owned())
                     .with_source(failure)

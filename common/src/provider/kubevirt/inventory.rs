@@ -59,6 +59,11 @@ pub fn list(kubevirt: &Kubevirt, filter: VmFilter) -> BoxStream<'_, Result<Vm>> 
         let instances = client.resource(KUBEVIRT, INSTANCES).await?;
         let namespace = namespace(kubevirt, &filter);
         let namespace = namespace.as_deref();
+        if let Some(name) = namespace.filter(|it| it.contains('/')) {
+            Err(Error::usage("a list is of a namespace, and this names a machine")
+                .with_subject(name)
+                .with_hint("`hyper vm get` shows one machine"))?;
+        }
         let query = selector(&filter);
         let mut instances = client.list::<Instance>(instances, namespace, one_name(&filter).unwrap_or_default()).peekable();
         let mut kinds = Kinds::new(kubevirt);

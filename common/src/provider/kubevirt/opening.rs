@@ -16,7 +16,7 @@ use super::moment::{Content, find};
 use super::record::{Known, parts};
 use super::snapshots::VmSnapshot;
 use super::vmexport::Exports;
-use super::wire::{Instance, VirtualMachine};
+use super::wire::{self, Instance, VirtualMachine};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::provider::facets::export::choose_moment;
 use crate::provider::{DiskInfo, ExportOptions, Moment, Seek, Transport};
@@ -107,7 +107,7 @@ async fn described(
     name: &str,
     running: Option<&Instance>,
 ) -> Result<Described> {
-    let mut vm: VirtualMachine = serde_json::from_value(object.clone()).map_err(|error| {
+    let mut vm: VirtualMachine = wire::read_value(object.clone()).map_err(|error| {
         Error::new(ErrorKind::Protocol, "the machine's object is not as it should be")
             .with_subject(name)
             .with_source(error)

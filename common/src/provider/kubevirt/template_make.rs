@@ -15,7 +15,7 @@ use super::snapshots::CONTENTS;
 use super::template::SOURCES;
 use super::template_remove::remove_unfilled;
 use super::upload::{UNFINISHED, half_made};
-use super::wire::{VirtualMachine, VmiSpec};
+use super::wire::{self, VirtualMachine, VmiSpec};
 use super::{Kubevirt, NAME, snapshots};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result, one_line};
@@ -191,7 +191,7 @@ async fn of_snapshot(
     let place = Place { resource, namespace: Some(namespace) };
     let content: Value = kubevirt.client().get(place, &content).await?;
     let machine = content.pointer("/spec/source/virtualMachine").cloned().unwrap_or_default();
-    let machine: VirtualMachine = serde_json::from_value(machine).map_err(|_| incomplete())?;
+    let machine: VirtualMachine = wire::read_value(machine).map_err(|_| incomplete())?;
     let (volume, _) = boot(&machine.spec.template.spec, remarks)?;
     let backups = content.pointer("/spec/volumeBackups").and_then(Value::as_array);
     let backup = backups.into_iter().flatten().find(|it| text(it, "/volumeName") == volume);

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::client::{Client, Page, Place, request};
 use super::discovery::Resource;
 use super::error::of_answer;
+use super::wire;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Contact, Contacted};
 
@@ -240,7 +241,7 @@ fn read<T: DeserializeOwned>(line: Line, version: &mut String) -> Result<Read<T>
         // BOOKMARK, and whatever may come.
         _ => return Ok(Read::Nothing),
     };
-    serde_json::from_value(object).map(|object| Read::Step(step(object))).map_err(|failure| {
+    wire::read_value(object).map(|object| Read::Step(step(object))).map_err(|failure| {
         Error::new(ErrorKind::Protocol, "the API server sends an object of another form")
             .with_source(failure)
     })

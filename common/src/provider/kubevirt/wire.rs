@@ -4,7 +4,47 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+/// Reads what a server sends. A field that is null is as good as none: API servers keep nulls that
+/// clients have written where a schema allows them.
+///
+/// # Errors
+/// Those of the reader.
+pub fn read<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(text).or_else(|failure| match serde_json::from_slice::<Value>(text) {
+        Ok(value) => without_nulls(value),
+        Err(_) => Err(failure),
+    })
+}
+
+/// The same of what is read already.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_value<T: DeserializeOwned>(value: Value) -> serde_json::Result<T> {
+    T::deserialize(&value).or_else(|_| without_nulls(value))
+}
+
+fn without_nulls<T: DeserializeOwned>(mut value: Value) -> serde_json::Result<T> {
+    drop_nulls(&mut value);
+    serde_json::from_value(value)
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, it| !it.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => {
+            items.retain(|it| !it.is_null());
+            items.iter_mut().for_each(drop_nulls);
+        }
+        _ => {}
+    }
+}
 
 /// `ObjectMeta` of the Kubernetes API (meta/v1).
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -419,5 +459,22 @@ impl DataVolume {
         let of = |storage: &'_ Storage| storage.resources.requests.contains_key("storage");
         let storage = if of(&self.spec.storage) { &self.spec.storage } else { &self.spec.pvc };
         storage.resources.requests.get("storage")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_null_is_as_good_as_nothing() {
+        let text = r#"{"metadata":{"name":"web01","labels":null},"spec":{"dataVolumeTemplates":null,
+            "template":{"spec":{"volumes":null,"domain":{"cpu":null,"devices":null}}}},"status":null}"#;
+        let machine: VirtualMachine = read(text.as_bytes()).unwrap();
+        assert_eq!(machine.metadata.name, "web01");
+        assert!(machine.spec.data_volume_templates.is_empty());
+        let value = serde_json::from_str(text).unwrap();
+        assert!(read_value::<VirtualMachine>(value).unwrap().spec.instancetype.is_none());
+        assert!(read::<VirtualMachine>(br#"{"metadata":7}"#).is_err());
     }
 }

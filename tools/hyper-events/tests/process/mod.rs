@@ -86,7 +86,6 @@ impl User {
         let (told, into) = (BufReader::new(child.stderr.take().unwrap()).lines(), errors.clone());
         std::thread::spawn(move || {
             for line in told.map_while(Result::ok) {
-                eprintln!("{line}");
                 into.lock().unwrap().push_str(&(line + "\n"));
             }
         });
