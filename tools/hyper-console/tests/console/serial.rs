@@ -44,6 +44,14 @@ fn a_broken_connection_is_made_again() {
     let (status, words) = lab.status(&[&["web01", "-v"], &TALK[..]].concat());
     assert_eq!(status, Some(0), "{words}");
     assert!(words.contains("connected again"), "{words}");
+    // Where that lasts, a script's reader hears of it as well.
+    let lab = Lab::new();
+    lab.fault("console", "max=1,cut=60");
+    lab.fault("console", "max=5,status=503");
+    let (status, words) = lab.status(&[&["web01", "-v"], &TALK[..]].concat());
+    assert_eq!(status, Some(0), "{words}");
+    assert_eq!(words.matches("the connection is lost (").count(), 1, "{words}");
+    assert_eq!(words.matches("the connection is back").count(), 1, "{words}");
     // Of two who want the line one gives way.
     let want = || {
         let args = ["web01", "--expect", "never", "--timeout", "60s"];
