@@ -3,7 +3,7 @@
 //! servers and credentials is for the provider.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
@@ -16,8 +16,8 @@ pub const KUBE: &str = "kube/";
 /// The context that a pod has without any kubeconfig.
 const IN_CLUSTER: &str = "in-cluster";
 
-/// The files in which Kubernetes puts a pod's own credentials.
-const POD_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+/// Where a pod finds the token of its service account, and its own namespace.
+const POD: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// What the flags say about clusters: which kubeconfig, which namespaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,7 +70,8 @@ pub struct Kubeconfig {
     files: Vec<PathBuf>,
     /// Files that were named must be there, the usual one need not.
     named: bool,
-    in_pod: bool,
+    /// The folder of a pod's credentials, in a pod.
+    pod: Option<PathBuf>,
     read: Arc<OnceLock<std::result::Result<Content, (PathBuf, String)>>>,
 }
 
@@ -114,7 +115,9 @@ impl Kubeconfig {
         Self {
             named: named.is_some(),
             files: named.or_else(usual).unwrap_or_default(),
-            in_pod: set("KUBERNETES_SERVICE_HOST").is_some() && Path::new(POD_TOKEN).exists(),
+            pod: set("KUBERNETES_SERVICE_HOST")
+                .map(|_| PathBuf::from(POD))
+                .filter(|pod| pod.join("token").exists()),
             read: Arc::default(),
         }
     }
@@ -194,11 +197,13 @@ impl Kubeconfig {
             let current = file.current_context.filter(|name| !name.is_empty());
             content.current = content.current.take().or(current);
         }
-        content.missing = !found && !self.in_pod;
-        if !found && self.in_pod {
+        content.missing = !found && self.pod.is_none();
+        if let Some(pod) = self.pod.as_ref().filter(|_| !found) {
             let name = IN_CLUSTER.to_owned();
             content.current = Some(name.clone());
-            content.contexts.push(KubeContext { name, namespace: None, in_cluster: true });
+            let namespace = std::fs::read_to_string(pod.join("namespace")).ok();
+            let namespace = namespace.map(|it| it.trim().to_owned()).filter(|it| !it.is_empty());
+            content.contexts.push(KubeContext { name, namespace, in_cluster: true });
         }
         content.contexts.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(content)
@@ -237,6 +242,21 @@ mod tests {
         assert_eq!(config.find("kube/b").unwrap().namespace.as_deref(), Some("web"));
         let target = config.find("b").unwrap().target(&[first]);
         assert_eq!(target.context.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn a_pod_is_a_context_in_its_own_namespace_where_there_is_no_file() {
+        let pod = tempfile::tempdir().unwrap();
+        std::fs::write(pod.path().join("namespace"), "shop\n").unwrap();
+        let within =
+            |files| Kubeconfig { files, pod: Some(pod.path().into()), ..Kubeconfig::default() };
+        let config = within(vec![pod.path().join("none")]);
+        assert_eq!(config.current(), Some(IN_CLUSTER));
+        assert_eq!(config.find(IN_CLUSTER).unwrap().namespace.as_deref(), Some("shop"));
+        assert!(!config.is_missing());
+        let file = pod.path().join("config");
+        std::fs::write(&file, TEXT).unwrap();
+        assert!(within(vec![file]).find(IN_CLUSTER).is_none());
     }
 
     #[test]
