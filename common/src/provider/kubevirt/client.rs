@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::DuplexStream;
-use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell, mpsc};
 
 use super::config::Endpoint;
 use super::discovery::{Groups, Resource};
@@ -314,7 +314,8 @@ impl Client {
         self.call(Method::GET, &path, None).await
     }
 
-    /// All objects of a list, page by page, sorted by namespace and name. Ends after an error.
+    /// All objects of a list, page by page, sorted by namespace and name. Ends after an error. The
+    /// next page is on its way while one is looked at.
     pub fn list<T: DeserializeOwned + Send + 'static>(
         &self,
         resource: Resource,
@@ -322,20 +323,23 @@ impl Client {
         query: String,
     ) -> BoxStream<'static, Result<T>> {
         let (client, namespace) = (self.clone(), namespace.map(str::to_owned));
-        let pages = futures::stream::unfold(Some(String::new()), move |next| {
-            let (client, namespace, query) = (client.clone(), namespace.clone(), query.clone());
-            async move {
-                let place = Place { resource, namespace: namespace.as_deref() };
-                match client.page(place, &query, &next?).await {
-                    Ok(Page { metadata, items }) => {
-                        let next = Some(metadata.next).filter(|next| !next.is_empty());
-                        Some((Ok(items), next))
-                    }
-                    Err(error) => Some((Err(error), None)),
+        let (sender, mut pages) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let place = Place { resource, namespace: namespace.as_deref() };
+            let mut next = Some(String::new());
+            while let Some(at) = next.take() {
+                let page = client.page(place, &query, &at).await;
+                let page = page.map(|Page { metadata, items }| {
+                    next = Some(metadata.next).filter(|next| !next.is_empty());
+                    items
+                });
+                // Nobody may want more.
+                if sender.send(page).await.is_err() {
+                    break;
                 }
             }
         });
-        pages
+        futures::stream::poll_fn(move |context| pages.poll_recv(context))
             .flat_map(|page| {
                 futures::stream::iter(match page {
                     Ok(items) => items.into_iter().map(Ok).collect::<Vec<_>>(),
