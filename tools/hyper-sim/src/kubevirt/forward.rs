@@ -2,6 +2,7 @@
 //! upload proxy. A WebSocket holds a channel of data and one of errors for each port; each message
 //! begins with its channel.
 
+use std::fmt;
 use std::sync::Arc;
 
 use futures::{SinkExt, StreamExt};
@@ -90,6 +91,15 @@ pub enum Behind {
     Proxy,
 }
 
+impl fmt::Display for Behind {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Export(key) => key.fmt(to),
+            Self::Proxy => to.write_str(upload::POD),
+        }
+    }
+}
+
 impl Behind {
     fn find(sim: &Sim, space: &str, pod: &str) -> Option<Self> {
         if (space, pod) == (upload::HOME, upload::POD) {
@@ -116,7 +126,7 @@ pub async fn within(sim: Arc<Sim>, behind: Behind, request: Request<Incoming>) -
         Behind::Export(key) => ingress::serve(&sim, &request, key, &parts).await,
         Behind::Proxy => upload::take(&sim, request).await,
     };
-    tracing::info!("{method} {path} {} by a port of {behind:?}", answer.status().as_u16());
+    tracing::info!("{method} {path} {} by a port of {behind}", answer.status().as_u16());
     answer
 }
 
