@@ -257,9 +257,14 @@ fn flag_context_and_flag_all_contexts_and_flag_all_namespaces_count_every_cluste
         let by = |row: Value| (row["context"].as_str().unwrap_or("all").to_owned(), row);
         (done.status, done.lines().into_iter().map(by).collect::<Vec<_>>(), done.err)
     };
-    let (status, two, _) = rows(&["--context", "hyper-sim,east", "-n", &lab.space]);
+    let two = ["--context", "hyper-sim,east", "-n", &lab.space];
+    let (status, missing, said) = rows(&two);
+    assert_eq!((status, &missing[1].1["error_kind"]), (10, &json!("not_found")), "{missing:?}");
+    assert!(said.contains("east") && said.contains("there is no namespace"), "{said}");
+    east.kubectl(&["create", "namespace", &lab.space]);
+    let (status, two, _) = rows(&two);
     assert_eq!((status, two.len()), (0, 3), "{two:?}");
-    assert_eq!((&two[1].0[..], &two[1].1["vms"]), ("east", &json!(0)), "not there: {two:?}");
+    assert_eq!((&two[1].0[..], &two[1].1["vms"]), ("east", &json!(0)), "an empty one: {two:?}");
     assert_eq!((&two[0].1["vms"], &two[2].1["vms"]), (&json!(2), &json!(2)));
     let (status, one, _) = rows(&["--context", "east", "-A"]);
     assert_eq!((status, &one[0].1["vms"], &one[1].1["vms"]), (0, &json!(8), &json!(8)), "{one:?}");
