@@ -266,10 +266,11 @@ fn flag_context_and_flag_all_contexts_and_flag_all_namespaces_count_every_cluste
     assert_eq!((status, two.len()), (0, 3), "{two:?}");
     assert_eq!((&two[1].0[..], &two[1].1["vms"]), ("east", &json!(0)), "an empty one: {two:?}");
     assert_eq!((&two[0].1["vms"], &two[2].1["vms"]), (&json!(2), &json!(2)));
+    make(&east, &lab.space, "web02", "Halted", &four());
     let (status, one, _) = rows(&["--context", "east", "-A"]);
-    assert_eq!((status, &one[0].1["vms"], &one[1].1["vms"]), (0, &json!(8), &json!(8)), "{one:?}");
+    assert_eq!((status, &one[0].1["vms"], &one[1].1["vms"]), (0, &json!(9), &json!(9)), "{one:?}");
     assert_eq!(one[0].1["restores"], 0);
-    assert!(one[0].1["cpus"].as_u64().unwrap() >= 4 + 7, "{one:?}");
+    assert!(one[0].1["cpus"].as_u64().unwrap() >= 4 + 4 + 7, "{one:?}");
 
     let (status, all, said) = rows(&["--all-contexts", "-A"]);
     assert_eq!((status, all.len()), (10, 7), "one may not look: {said}");
