@@ -140,6 +140,14 @@ impl Config {
         })
     }
 
+    /// The context of this name, else the current one.
+    ///
+    /// # Errors
+    /// As [`Config::context`] and [`Config::current`].
+    pub fn named_or_current(&self, name: Option<&str>) -> Result<ContextConfig> {
+        name.map_or_else(|| self.current(), |name| self.context(name))
+    }
+
     /// How another context is chosen, where there are some and `local` is the current one only
     /// because nobody has chosen any.
     pub fn hint_where_none_is_chosen(&self) -> Option<String> {

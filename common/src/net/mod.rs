@@ -23,4 +23,4 @@ pub use self::line::{Line, LineReader, LineWriter, accepts, nonce};
 pub use self::retry::{retry, varied};
 pub use self::thumbprint::Thumbprint;
 pub use self::tls::{Trust, secret_word};
-pub use self::tunnel::{Duplex, Tunnel, Tunnelled};
+pub use self::tunnel::{Duplex, Tunnel, Tunnelled, Way};

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use super::flow::Flow;
 use super::http::{CONNECT, PAUSE, SILENCE, distrust, not_tls, place, silent};
 use super::tls::Refused;
-use super::{Request, Response, Trust};
+use super::{Http, Request, Response, Trust};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What is sent: at once, or in parts.
@@ -143,6 +143,44 @@ impl Tunnelled {
         // Ends with the connection; who waits for an answer is told why.
         tokio::spawn(driver);
         Ok(connection)
+    }
+}
+
+/// How a server is reached.
+#[derive(Debug)]
+pub enum Way {
+    /// By connections to it.
+    Direct(Http),
+    /// Through something else.
+    Through(Tunnelled),
+}
+
+impl Way {
+    /// Makes a request.
+    ///
+    /// # Errors
+    /// As [`Http::send`] and [`Tunnelled::send`].
+    pub async fn send(&self, request: Request) -> Result<Response> {
+        match self {
+            Self::Direct(http) => http.send(request).await,
+            Self::Through(tunnel) => tunnel.send(request).await,
+        }
+    }
+
+    /// Makes a request with a body that comes in parts.
+    ///
+    /// # Errors
+    /// As [`Http::upload`] and [`Tunnelled::upload`].
+    pub async fn upload(
+        &self,
+        request: Request,
+        len: Option<u64>,
+        body: BoxStream<'static, Result<Bytes>>,
+    ) -> Result<Response> {
+        match self {
+            Self::Direct(http) => http.upload(request, len, body).await,
+            Self::Through(tunnel) => tunnel.upload(request, len, body).await,
+        }
     }
 }
 

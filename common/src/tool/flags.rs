@@ -162,7 +162,7 @@ impl ReferenceFlags {
     /// # Errors
     /// `NotFound` for a name that is no context.
     pub fn only(&self, config: &Config) -> Result<ContextConfig> {
-        self.context.as_deref().map_or_else(|| config.current(), |name| config.context(name))
+        config.named_or_current(self.context.as_deref())
     }
 }
 
@@ -185,10 +185,8 @@ impl PlatformsFlags {
     /// # Errors
     /// `NotFound` for a name that is no context.
     pub fn platforms(&self, config: &Config) -> Result<Platforms> {
-        // A typed `--context` wins over `--all-contexts` from the environment.
-        let all = self.all_contexts && self.context.is_empty();
-        let contexts = config.select(&self.context, all)?;
-        Ok(Platforms { contexts: contexts.into_iter().map(|it| it.name).collect(), all })
+        let Self { context, all_contexts } = self.clone();
+        ContextFlags { context, all_contexts, ..ContextFlags::default() }.platforms(config)
     }
 }
 

@@ -41,14 +41,6 @@ impl Tool for Clone {
             line: "hyper clone prod:warm --count 8 --name 'worker-{n:02}' --instant",
         },
         Example {
-            what: "Make three whose guests are given names by a specification of the vCenter",
-            line: "hyper clone prod:golden --count 3 --name 'web-{n}' --customize linux --power-on",
-        },
-        Example {
-            what: "Make eight that go on where a running machine is",
-            line: "hyper clone prod:warm --count 8 --name 'worker-{n}' --instant",
-        },
-        Example {
             what: "Make one of a snapshot of a machine in a cluster, and wait for its guest",
             line: "hyper clone -n shop web01 web02 --snapshot before-update --power-on --wait",
         },

@@ -71,9 +71,7 @@ impl Request {
                 Self::Test(contexts.into_iter().map(|context| context.name).collect())
             }
             Verb::Capabilities(args) => {
-                let named = args.name.as_deref();
-                let context = named.map_or_else(|| config.current(), |name| config.context(name));
-                Self::Capabilities(context?.name)
+                Self::Capabilities(config.named_or_current(args.name.as_deref())?.name)
             }
         })
     }

@@ -72,8 +72,7 @@ impl Request {
                 ServerVerb::List(args) => (Kind::Server, Verb::List(args)),
                 ServerVerb::Get(args) => {
                     let named = args.name.as_deref().map(|name| name.trim_end_matches(':'));
-                    let context = named.map_or_else(|| config.current(), |it| config.context(it));
-                    let context = context?.name;
+                    let context = config.named_or_current(named)?.name;
                     let which = Which::Named(vec![Reference { context, rest: String::new() }]);
                     return Ok(Self { kind: Kind::Server, which });
                 }

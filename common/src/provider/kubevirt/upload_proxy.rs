@@ -12,7 +12,7 @@ use super::inventory::optional;
 use super::port::PodPort;
 use super::{Kubevirt, NAME};
 use crate::error::{Error, ErrorKind, Result, ResultExt, one_line};
-use crate::net::{Http, Request, Response, Trust, Tunnelled, Url, retry};
+use crate::net::{Http, Request, Response, Trust, Tunnelled, Url, Way, retry};
 use crate::provider::facets::create::{Sending, UploadProxy};
 use crate::provider::facets::export::Transport;
 
@@ -39,11 +39,6 @@ pub(super) struct Proxy {
     url: Url,
     /// Why it is not reached as CDI says.
     pub note: Option<String>,
-}
-
-enum Way {
-    Direct(Http),
-    Through(Tunnelled),
 }
 
 impl Proxy {
@@ -105,7 +100,8 @@ impl Proxy {
     /// Asks without showing anything, to see that somebody answers who is believed. Whatever it
     /// answers is right.
     async fn answers(self) -> Result<Self> {
-        let ask = || async { self.send(Request::head(self.path_url(PATHS[0]))).await.map(drop) };
+        let ask =
+            || async { self.way.send(Request::head(self.path_url(PATHS[0]))).await.map(drop) };
         retry(ask).await.map_err(hinted)?;
         Ok(self)
     }
@@ -116,22 +112,12 @@ impl Proxy {
         url
     }
 
-    async fn send(&self, request: Request) -> Result<Response> {
-        match &self.way {
-            Way::Direct(http) => http.send(request).await,
-            Way::Through(tunnel) => tunnel.send(request).await,
-        }
-    }
-
     /// Sends an image and waits for the head of the answer, whatever its status.
     ///
     /// # Errors
     /// As [`Http::upload`].
     pub(super) async fn upload(&self, request: Request, image: Sending) -> Result<Response> {
-        match &self.way {
-            Way::Direct(http) => http.upload(request, image.len, image.parts).await,
-            Way::Through(tunnel) => tunnel.upload(request, image.len, image.parts).await,
-        }
+        self.way.upload(request, image.len, image.parts).await
     }
 
     /// Where an image goes. Asks the proxy first, so that nothing large is sent in vain.
@@ -143,7 +129,7 @@ impl Proxy {
         for path in PATHS {
             let url = self.path_url(path);
             let request = Request::head(url.clone()).header("authorization", bearer);
-            let asked = self.send(request).await.map_err(hinted)?;
+            let asked = self.way.send(request).await.map_err(hinted)?;
             match asked.status() {
                 200..=299 => return Ok(url),
                 // An older proxy knows no HEAD at the path that it has.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::port::PodPort;
 use super::vmexport::{Exports, Link, LinkedVolume, VmExport};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::net::{Http, Request, Response, Trust, Tunnelled, Url, retry};
+use crate::net::{Http, Request, Response, Trust, Tunnelled, Url, Way, retry};
 use crate::provider::Transport;
 
 /// The header in which the server wants the token.
@@ -27,12 +27,6 @@ pub(super) struct Server {
     token: String,
     link: Link,
     way: Way,
-}
-
-#[derive(Debug)]
-enum Way {
-    Direct(Http),
-    Through(Tunnelled),
 }
 
 impl Server {
@@ -93,11 +87,7 @@ impl Server {
         if let Some(range) = range {
             request = request.header("range", &format!("bytes={}-{}", range.start, range.end - 1));
         }
-        let response = match &self.way {
-            Way::Direct(http) => http.send(request).await,
-            Way::Through(tunnel) => tunnel.send(request).await,
-        };
-        response?.expect(good)
+        self.way.send(request).await?.expect(good)
     }
 
     /// The volume of a claim. Older releases put the export's name before a snapshot's.

@@ -165,10 +165,9 @@ impl<'v> Planner<'v> {
             );
         }
         for own in customization.map(customize::fixed).into_iter().flatten() {
-            if self.given.contains(&own) {
+            if !self.given.insert(own.clone()) {
                 remarks.push(format!("its guest becomes {own}, as another of this run does"));
             }
-            self.given.insert(own);
         }
         remarks
     }

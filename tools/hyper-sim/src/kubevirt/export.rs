@@ -335,19 +335,7 @@ async fn server(sim: &Sim, export: &Value) -> Result<(), Fail> {
             "ports": [{ "name": "export", "containerPort": 8443 }],
         }] },
     });
-    for (plural, object) in [("services", service), ("pods", pod)] {
-        let path = format!("/api/v1/namespaces/{space}/{plural}");
-        match sim.control.api.call(Method::POST, &path, Some(&object)).await {
-            Ok(_) | Err(Fail { status: 409, .. }) => {}
-            Err(fail) => return Err(fail),
-        }
-    }
-    let state = json!({ "status": {
-        "phase": "Running",
-        "conditions": [{ "type": "Ready", "status": "True" }],
-    } });
-    let path = format!("/api/v1/namespaces/{space}/pods/{id}/status");
-    sim.control.api.call(Method::PATCH, &path, Some(&state)).await.map(|_| ())
+    sim.control.run_pod(space, &id, &[("services", service), ("pods", pod)]).await
 }
 
 /// Deletes them, where they are.

@@ -88,20 +88,8 @@ pub async fn install(sim: &Sim) -> Result<(), Fail> {
         "metadata": metadata("cdi-uploadproxy-signer-bundle"),
         "data": { "ca-bundle.crt": sim.authority.pem() },
     });
-    let root = format!("/api/v1/namespaces/{HOME}");
-    for (plural, object) in [("services", service), ("pods", pod), ("configmaps", bundle)] {
-        let path = format!("{root}/{plural}");
-        match sim.control.api.call(Method::POST, &path, Some(&object)).await {
-            Ok(_) | Err(Fail { status: 409, .. }) => {}
-            Err(fail) => return Err(fail),
-        }
-    }
-    let state = json!({ "status": {
-        "phase": "Running",
-        "conditions": [{ "type": "Ready", "status": "True" }],
-    } });
-    let path = format!("{root}/pods/{POD}/status");
-    sim.control.api.call(Method::PATCH, &path, Some(&state)).await.map(drop)
+    let objects = [("services", service), ("pods", pod), ("configmaps", bundle)];
+    sim.control.run_pod(HOME, POD, &objects).await
 }
 
 /// Gives out a token, and answers what else is asked of its group.
