@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Starting the testbed's servers and machines, and ending them again.
-# Sourced by scripts/testbed and scripts/e2e, after lib.sh, and by scripts/test
-# for serve_kubernetes, which needs nothing of that.
+# Sourced by scripts/testbed and scripts/e2e, after lib.sh, by scripts/test for
+# serve_kubernetes, and by scripts/bench for stop and wait_for, which need
+# nothing of that.
 
 # stop PID: ends one process that this script has started.
 stop() {

@@ -117,32 +117,6 @@ impl Control {
         since.remove(&(key.clone(), step));
     }
 
-    /// Makes a pod and what leads to it, as far as they are not there, and lets it run: objects of
-    /// the core API by their plurals.
-    ///
-    /// # Errors
-    /// The server's.
-    pub async fn run_pod(
-        &self,
-        space: &str,
-        pod: &str,
-        objects: &[(&str, Value)],
-    ) -> Result<(), Fail> {
-        let root = format!("/api/v1/namespaces/{space}");
-        for (plural, object) in objects {
-            match self.api.call(Method::POST, &format!("{root}/{plural}"), Some(object)).await {
-                Ok(_) | Err(Fail { status: 409, .. }) => {}
-                Err(fail) => return Err(fail),
-            }
-        }
-        let state = json!({ "status": {
-            "phase": "Running",
-            "conditions": [{ "type": "Ready", "status": "True" }],
-        } });
-        self.api.call(Method::PATCH, &format!("{root}/pods/{pod}/status"), Some(&state)).await?;
-        Ok(())
-    }
-
     /// Makes an object; one that is there already is taken as it is.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use super::json::{deleting, list, name, namespace, owner, set, set_condition, te
 use super::kind::{Key, Kind};
 use super::machine::is_final;
 use super::machine_status::{claim_of, volumes};
+use super::pod;
 use super::sim::Sim;
 use super::upstream::Fail;
 
@@ -335,7 +336,7 @@ async fn server(sim: &Sim, export: &Value) -> Result<(), Fail> {
             "ports": [{ "name": "export", "containerPort": 8443 }],
         }] },
     });
-    sim.control.run_pod(space, &id, &[("services", service), ("pods", pod)]).await
+    pod::serve(sim, space, &id, &[("services", service), ("pods", pod)]).await
 }
 
 /// Deletes them, where they are.

@@ -58,10 +58,30 @@ pub async fn make(sim: &Sim, instance: &Value, pod: &str, node: &str) -> Result<
         },
         "spec": spec,
     });
-    match sim.control.api.call(Method::POST, &path(instance), Some(&object)).await {
-        Ok(_) | Err(Fail { status: 409, .. }) => Ok(()),
-        Err(fail) => Err(fail),
+    sim.control.api.make(&path(instance), &object).await
+}
+
+/// Makes the pod of a server and what leads to it, as far as they are not there, and says that it
+/// runs: objects of the core API by their plurals.
+///
+/// # Errors
+/// Those of the API server.
+pub async fn serve(
+    sim: &Sim,
+    space: &str,
+    pod: &str,
+    objects: &[(&str, Value)],
+) -> Result<(), Fail> {
+    let api = &sim.control.api;
+    let root = format!("/api/v1/namespaces/{space}");
+    for (plural, object) in objects {
+        api.make(&format!("{root}/{plural}"), object).await?;
     }
+    let state = json!({ "status": {
+        "phase": "Running",
+        "conditions": [{ "type": "Ready", "status": "True" }],
+    } });
+    api.call(Method::PATCH, &format!("{root}/pods/{pod}/status"), Some(&state)).await.map(drop)
 }
 
 /// Binds the pod of an instance to its node and says that it runs.

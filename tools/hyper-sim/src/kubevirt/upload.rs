@@ -16,6 +16,7 @@ use super::answer::{Answer, before, bytes, json as reply, refusal};
 use super::discovery;
 use super::json::{has, hash, list, text, uid, uuid};
 use super::kind::{Key, Kind};
+use super::pod;
 use super::sim::Sim;
 use super::subresource::may;
 use super::upstream::{Fail, all, next_frame};
@@ -89,7 +90,7 @@ pub async fn install(sim: &Sim) -> Result<(), Fail> {
         "data": { "ca-bundle.crt": sim.authority.pem() },
     });
     let objects = [("services", service), ("pods", pod), ("configmaps", bundle)];
-    sim.control.run_pod(HOME, POD, &objects).await
+    pod::serve(sim, HOME, POD, &objects).await
 }
 
 /// Gives out a token, and answers what else is asked of its group.

@@ -196,6 +196,17 @@ impl Upstream {
         Err(Fail { status, message })
     }
 
+    /// Makes an object; one that is there is taken as it is.
+    ///
+    /// # Errors
+    /// As [`Upstream::call`], but for 409.
+    pub async fn make(&self, path: &str, object: &Value) -> Result<(), Fail> {
+        match self.call(Method::POST, path, Some(object)).await {
+            Ok(_) | Err(Fail { status: 409, .. }) => Ok(()),
+            Err(fail) => Err(fail),
+        }
+    }
+
     /// What is at a path.
     ///
     /// # Errors

@@ -48,8 +48,8 @@ fn failed(what: &'static str) -> impl Fn(Fail) -> Error {
 
 /// Makes an object unless it is there; an API server that does not know its kind goes without.
 async fn make(api: &Upstream, path: &str, object: &Value) -> Result<()> {
-    match api.call(Method::POST, path, Some(object)).await {
-        Ok(_) | Err(Fail { status: 404 | 409, .. }) => Ok(()),
+    match api.make(path, object).await {
+        Ok(()) | Err(Fail { status: 404, .. }) => Ok(()),
         Err(fail) => Err(failed("make what a cluster has")(fail)),
     }
 }
